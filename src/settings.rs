@@ -1,0 +1,357 @@
+//! Typed reading of TOML tables that collects every mistake, with its place, instead of stopping at the first.
+//!
+//! serde stops at the first mistake and loses the place of keys in maps; this cursor over the spanned document is
+//! what lets `check` report everything at once. Each kind's `Config` reads itself from a [`Table`]; a getter that
+//! finds a mistake notes it and returns `None`, so that reading goes on.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::ops::{Range, RangeBounds};
+use std::time::Duration;
+
+use toml::de::{DeTable, DeValue};
+
+/// One mistake in a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where, in bytes of the file.
+    pub span: Range<usize>,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+/// A value with its place in the file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Placed<T> {
+    /// The value.
+    pub value: T,
+    /// Where it stands.
+    pub span: Range<usize>,
+}
+
+/// The mistakes found so far.
+#[derive(Debug, Default)]
+pub struct Problems(RefCell<Vec<Problem>>);
+
+impl Problems {
+    /// Notes a mistake.
+    pub fn add(&self, span: Range<usize>, message: impl Into<String>) {
+        self.0.borrow_mut().push(Problem { span, message: message.into() });
+    }
+
+    /// All mistakes, in the order of the file.
+    pub fn into_sorted(self) -> Vec<Problem> {
+        let mut problems = self.0.into_inner();
+        problems.sort_by_key(|problem| problem.span.start);
+        problems
+    }
+}
+
+/// A cursor over one table. Ask for every key it may hold, then [`Table::finish`] reports the unknown ones.
+#[derive(Debug)]
+pub struct Table<'t> {
+    /// Dotted path, such as `notifier.oncall.email`; empty for the root.
+    path: String,
+    /// Where the table's header or braces stand: the place to report what is missing.
+    span: Range<usize>,
+    entries: &'t DeTable<'t>,
+    problems: &'t Problems,
+    asked: BTreeSet<&'static str>,
+}
+
+impl<'t> Table<'t> {
+    /// A cursor over the root of a document.
+    pub fn root(entries: &'t DeTable<'t>, problems: &'t Problems) -> Table<'t> {
+        Table { path: String::new(), span: 0..0, entries, problems, asked: BTreeSet::new() }
+    }
+
+    /// Dotted path of the table.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Place of the table.
+    pub fn span(&self) -> Range<usize> {
+        self.span.clone()
+    }
+
+    /// Whether the table has that key.
+    pub fn has(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
+    }
+
+    /// Notes a mistake at `span`.
+    pub fn problem(&self, span: Range<usize>, message: impl Into<String>) {
+        self.problems.add(span, message);
+    }
+
+    /// Place of `key`'s value, or of the table if it has no such key.
+    pub fn span_of(&self, key: &str) -> Range<usize> {
+        self.entries.get(key).map_or_else(|| self.span(), |value| value.span())
+    }
+
+    /// Notes that `key` is missing.
+    pub fn missing(&self, key: &str, example: &str) {
+        self.problems.add(self.span(), format!("`{}` needs `{key}`, for example `{key} = {example}`", self.path));
+    }
+
+    fn get(&mut self, key: &'static str) -> Option<(&'t DeValue<'t>, Range<usize>)> {
+        self.asked.insert(key);
+        self.entries.get(key).map(|value| (value.get_ref(), value.span()))
+    }
+
+    fn wrong_type(&self, key: &str, span: Range<usize>, wanted: &str, found: &DeValue<'_>) {
+        self.problems.add(span, format!("`{key}` must be {wanted}, not {}", describe(found)));
+    }
+
+    /// A text.
+    pub fn text(&mut self, key: &'static str) -> Option<Placed<String>> {
+        let (value, span) = self.get(key)?;
+        match value {
+            DeValue::String(text) => Some(Placed { value: text.to_string(), span }),
+            other => {
+                self.wrong_type(key, span, "a text in quotes", other);
+                None
+            }
+        }
+    }
+
+    /// A text that must be there.
+    pub fn required_text(&mut self, key: &'static str, example: &str) -> Option<Placed<String>> {
+        if !self.has(key) {
+            self.asked.insert(key);
+            self.missing(key, example);
+        }
+        self.text(key)
+    }
+
+    /// A boolean.
+    pub fn boolean(&mut self, key: &'static str) -> Option<bool> {
+        let (value, span) = self.get(key)?;
+        match value {
+            DeValue::Boolean(value) => Some(*value),
+            other => {
+                self.wrong_type(key, span, "`true` or `false`", other);
+                None
+            }
+        }
+    }
+
+    /// A whole number within `range`.
+    pub fn integer(&mut self, key: &'static str, range: impl RangeBounds<i64> + std::fmt::Debug) -> Option<i64> {
+        let (value, span) = self.get(key)?;
+        let DeValue::Integer(number) = value else {
+            self.wrong_type(key, span, "a whole number", value);
+            return None;
+        };
+        match i64::from_str_radix(number.as_str(), number.radix()) {
+            Ok(number) if range.contains(&number) => Some(number),
+            _ => {
+                self.problems.add(span, format!("`{key}` must lie in {range:?}"));
+                None
+            }
+        }
+    }
+
+    /// A finite number.
+    pub fn number(&mut self, key: &'static str) -> Option<Placed<f64>> {
+        let (value, span) = self.get(key)?;
+        match as_number(value) {
+            Some(value) => Some(Placed { value, span }),
+            None => {
+                self.wrong_type(key, span, "a finite number", value);
+                None
+            }
+        }
+    }
+
+    /// Two finite numbers, the first less than the second: `[a, b]`.
+    pub fn interval(&mut self, key: &'static str) -> Option<Placed<(f64, f64)>> {
+        let (value, span) = self.get(key)?;
+        let pair = match value {
+            DeValue::Array(items) => items.iter().map(|item| as_number(item.get_ref())).collect::<Option<Vec<f64>>>(),
+            _ => None,
+        };
+        match pair.as_deref() {
+            Some([low, high]) if low < high => Some(Placed { value: (*low, *high), span }),
+            _ => {
+                self.problems.add(span, format!("`{key}` must be two numbers, the lower one first: `{key} = [-1, 1]`"));
+                None
+            }
+        }
+    }
+
+    /// A duration with its unit, such as `"30m"`, longer than zero.
+    pub fn duration(&mut self, key: &'static str) -> Option<Placed<Duration>> {
+        let found = self.duration_or_zero(key)?;
+        if found.value.is_zero() {
+            self.problems.add(found.span, format!("`{key}` must be longer than zero"));
+            return None;
+        }
+        Some(found)
+    }
+
+    /// A duration with its unit, such as `"30m"`; zero is allowed.
+    pub fn duration_or_zero(&mut self, key: &'static str) -> Option<Placed<Duration>> {
+        const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
+        let (value, span) = self.get(key)?;
+        let DeValue::String(text) = value else {
+            let hint = as_number(value).map_or_else(String::new, |n| format!(": did you mean `{key} = \"{n}s\"`?"));
+            self.problems.add(span, format!("`{key}` must be a text with a unit, such as \"90s\", \"30m\" or \"24h\"{hint}"));
+            return None;
+        };
+        match humantime::parse_duration(text) {
+            Ok(value) if value <= LONGEST => Some(Placed { value, span }),
+            Ok(_) => {
+                self.problems.add(span, format!("`{key}` must not be longer than 100 years"));
+                None
+            }
+            Err(error) => {
+                let message = format!("`{key}`: {text:?} is no duration ({error}); write \"90s\", \"30m\", \"24h\" or \"7d\"");
+                self.problems.add(span, message);
+                None
+            }
+        }
+    }
+
+    /// One of the names in `choices`.
+    pub fn choice<T: Copy>(&mut self, key: &'static str, choices: &[(&'static str, T)]) -> Option<T> {
+        let found = self.text(key)?;
+        if let Some((_, choice)) = choices.iter().find(|(name, _)| *name == found.value) {
+            return Some(*choice);
+        }
+        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+        self.problems.add(found.span, format!("`{key}`: {}", unknown(&found.value, &names)));
+        None
+    }
+
+    /// An array of texts.
+    pub fn texts(&mut self, key: &'static str) -> Option<Placed<Vec<Placed<String>>>> {
+        let (value, span) = self.get(key)?;
+        let DeValue::Array(items) = value else {
+            self.wrong_type(key, span, "a list of texts, such as [\"a\", \"b\"]", value);
+            return None;
+        };
+        let mut texts = Vec::new();
+        for item in items.iter() {
+            match item.get_ref() {
+                DeValue::String(text) => texts.push(Placed { value: text.to_string(), span: item.span() }),
+                other => self.wrong_type(key, item.span(), "a list of texts", other),
+            }
+        }
+        Some(Placed { value: texts, span })
+    }
+
+    /// A table inside this one.
+    pub fn table(&mut self, key: &'static str) -> Option<Table<'t>> {
+        let (value, span) = self.get(key)?;
+        self.open(key, value, span)
+    }
+
+    /// An array of tables.
+    pub fn tables(&mut self, key: &'static str) -> Option<Vec<Table<'t>>> {
+        let (value, span) = self.get(key)?;
+        let DeValue::Array(items) = value else {
+            self.wrong_type(key, span, "a list of tables, such as [{ ... }, { ... }]", value);
+            return None;
+        };
+        Some(items.iter().enumerate().filter_map(|(n, item)| self.open(&format!("{key}[{n}]"), item.get_ref(), item.span())).collect())
+    }
+
+    /// The tables of a section whose keys are names: `[rule.a]`, `[rule.b]`. Empty if the section is not there.
+    pub fn named(&mut self, key: &'static str) -> Vec<(Placed<String>, Table<'t>)> {
+        let Some(mut section) = self.table(key) else { return Vec::new() };
+        section.each_table()
+    }
+
+    /// Every entry of this table as a table of its own, by name.
+    pub fn each_table(&mut self) -> Vec<(Placed<String>, Table<'t>)> {
+        let entries = self.entries;
+        let open = |(name, value): (&'t toml::Spanned<toml::de::DeString<'t>>, &'t toml::Spanned<DeValue<'t>>)| {
+            let placed = Placed { value: name.get_ref().to_string(), span: name.span() };
+            // A table under a header has no span of its own worth showing; its name has.
+            let span = if value.span().is_empty() { name.span() } else { value.span() };
+            Some((placed, self.open(name.get_ref(), value.get_ref(), span)?))
+        };
+        entries.iter().filter_map(open).collect()
+    }
+
+    /// Every entry of this table as a text, by key; whole numbers and booleans are taken as they are written.
+    pub fn each_text(&mut self) -> Vec<(Placed<String>, Placed<String>)> {
+        let mut texts = Vec::new();
+        for (name, value) in self.entries {
+            let text = match value.get_ref() {
+                DeValue::String(text) => text.to_string(),
+                DeValue::Boolean(value) => value.to_string(),
+                DeValue::Integer(number) if number.radix() == 10 => number.as_str().to_owned(),
+                DeValue::Float(number) => number.as_str().to_owned(),
+                other => {
+                    self.wrong_type(name.get_ref(), value.span(), "a text", other);
+                    continue;
+                }
+            };
+            let name = Placed { value: name.get_ref().to_string(), span: name.span() };
+            texts.push((name, Placed { value: text, span: value.span() }));
+        }
+        texts
+    }
+
+    fn open(&self, key: &str, value: &'t DeValue<'t>, span: Range<usize>) -> Option<Table<'t>> {
+        let DeValue::Table(entries) = value else {
+            self.wrong_type(key, span, "a table", value);
+            return None;
+        };
+        let path = if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) };
+        Some(Table { path, span, entries, problems: self.problems, asked: BTreeSet::new() })
+    }
+
+    /// Reports every key that nobody asked for.
+    pub fn finish(self) {
+        let known: Vec<&str> = self.asked.iter().copied().collect();
+        for name in self.entries.keys().filter(|name| !self.asked.contains(name.get_ref().as_ref())) {
+            let place = if self.path.is_empty() { "the file".to_owned() } else { format!("`{}`", self.path) };
+            self.problems.add(name.span(), format!("{place}: {}", unknown(name.get_ref(), &known)));
+        }
+    }
+}
+
+/// "unknown name", with the nearest known one, or all of them if none is near.
+pub fn unknown(given: &str, known: &[&str]) -> String {
+    match nearest(given, known) {
+        Some(near) => format!("unknown name `{given}`, did you mean `{near}`?"),
+        None => format!("unknown name `{given}`; known: {}", known.join(", ")),
+    }
+}
+
+/// The known name that `given` is probably a slip of.
+pub fn nearest<'k>(given: &str, known: &[&'k str]) -> Option<&'k str> {
+    let distance = |name: &str| strsim::damerau_levenshtein(&given.to_lowercase(), &name.to_lowercase());
+    let best = known.iter().copied().min_by_key(|name| distance(name))?;
+    (distance(best) <= 1 + given.chars().count() / 4).then_some(best)
+}
+
+fn as_number(value: &DeValue<'_>) -> Option<f64> {
+    let text = match value {
+        DeValue::Integer(number) => return i64::from_str_radix(number.as_str(), number.radix()).ok().map(exact),
+        DeValue::Float(number) => number.as_str(),
+        _ => return None,
+    };
+    text.parse::<f64>().ok().filter(|number| number.is_finite())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "thresholds are far below 2^53; beyond it the nearest number is meant")]
+fn exact(number: i64) -> f64 {
+    number as f64
+}
+
+fn describe(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a number",
+        DeValue::Boolean(_) => "a boolean",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
