@@ -5,13 +5,16 @@
 pub mod clock;
 pub mod event;
 pub mod settings;
+pub mod pattern;
 
 // In.
 pub mod source;
 pub mod decode;
 
 // The pure core.
+pub mod watermark;
 pub mod join;
+pub mod series;
 pub mod indicator;
 pub mod exact;
 pub mod summary;

@@ -1,7 +1,7 @@
 //! Transitions → notices: group, address, render.
 
 /// A rendered notice for one recipient of one notifier; what the outbox stores. Nothing in it changes over retries.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Message {
     /// Unique and stable: left part of the Message-ID, value of `Idempotency-Key`. Only `[0-9a-z.-]`.
     pub id: String,
