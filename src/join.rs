@@ -361,7 +361,8 @@ impl Join {
             known.copies = known.copies.saturating_add(1);
             return;
         }
-        for entry in self.predictions.all_mut(fingerprint).filter(|entry| label.is_for(entry.fingerprint, entry.model)) {
+        for entry in self.predictions.all_mut(fingerprint).filter(|entry| label.is_for(entry.fingerprint, entry.model))
+        {
             let window = self.windows[entry.model as usize];
             let Some(actual) = read(entry.model, &label.truth).filter(|_| window.holds(entry.at, at)) else { continue };
             if entry.label.is_some_and(|known| label_order(known) <= label_order((at, actual))) {

@@ -26,6 +26,8 @@ pub trait Notifier: Send + Sync {
     /// Addresses that each get their own row, attempt and retries.
     fn recipients(&self) -> Vec<String>;
     /// Hands one message over and returns the receiver's answer.
-    fn send<'a>(&'a self, message: &'a Message)
-    -> std::pin::Pin<Box<dyn Future<Output = Result<String, SendError>> + Send + 'a>>;
+    fn send<'a>(
+        &'a self,
+        message: &'a Message,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<String, SendError>> + Send + 'a>>;
 }

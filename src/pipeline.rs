@@ -258,7 +258,8 @@ impl Pipeline {
                 model
             }
         };
-        let spec = self.spec_of[model as usize].ok_or_else(|| Rejection::UnknownModel(name_of(&self.registry, model)))?;
+        let spec =
+            self.spec_of[model as usize].ok_or_else(|| Rejection::UnknownModel(name_of(&self.registry, model)))?;
         Ok((model, spec))
     }
 
@@ -316,7 +317,8 @@ impl Pipeline {
         let read = |model: u32, truth: &Truth| read(&self.specs, &self.spec_of, model, truth);
         self.join.seal(tick, end, &read, &mut self.changes);
         self.apply_changes();
-        let sums = self.admitted(self.summary.close(tick));
+        let closed = self.summary.close(tick);
+        let sums = self.admitted(closed);
         self.grow();
         for (series, sums) in sums {
             self.fold(tick, series, &sums);
@@ -337,9 +339,13 @@ impl Pipeline {
             let known = self.registry.series(series).admitted;
             let limit = self.section_of(series).map_or(0, |spec| spec.model.max_segment_values);
             let target = self.registry.admit(series, limit);
-            if target != series || self.registry.series(series).segment.as_ref().is_some_and(|s| s.1 == crate::series::OTHER) {
+            if target != series
+                || self.registry.series(series).segment.as_ref().is_some_and(|s| s.1 == crate::series::OTHER)
+            {
                 let other = folded.entry(target);
-                other.and_modify(|sum| sum.iter_mut().zip(&cells).for_each(|(sum, more)| sum.add(more))).or_insert(cells);
+                other
+                    .and_modify(|sum| sum.iter_mut().zip(&cells).for_each(|(sum, more)| sum.add(more)))
+                    .or_insert(cells);
                 continue;
             }
             if !known {

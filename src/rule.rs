@@ -183,7 +183,8 @@ mod tests {
     #[test]
     fn one_condition() {
         let above = condition(Bound::Above(4.0), Bound::Above(3.5));
-        let check = |value, n_eff, expected| assert_eq!(above.judge(&reading(value, n_eff)), expected, "{value:?} {n_eff}");
+        let check =
+            |value, n_eff, expected| assert_eq!(above.judge(&reading(value, n_eff)), expected, "{value:?} {n_eff}");
         check(Some(4.1), 10.0, Verdict::Breach);
         check(Some(4.0), 10.0, Verdict::Between);
         check(Some(3.6), 10.0, Verdict::Between);

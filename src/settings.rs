@@ -197,7 +197,8 @@ impl<'t> Table<'t> {
         let (value, span) = self.get(key)?;
         let DeValue::String(text) = value else {
             let hint = as_number(value).map_or_else(String::new, |n| format!(": did you mean `{key} = \"{n}s\"`?"));
-            self.problems.add(span, format!("`{key}` must be a text with a unit, such as \"90s\", \"30m\" or \"24h\"{hint}"));
+            self.problems
+                .add(span, format!("`{key}` must be a text with a unit, such as \"90s\", \"30m\" or \"24h\"{hint}"));
             return None;
         };
         match humantime::parse_duration(text) {
@@ -207,7 +208,8 @@ impl<'t> Table<'t> {
                 None
             }
             Err(error) => {
-                let message = format!("`{key}`: {text:?} is no duration ({error}); write \"90s\", \"30m\", \"24h\" or \"7d\"");
+                let message =
+                    format!("`{key}`: {text:?} is no duration ({error}); write \"90s\", \"30m\", \"24h\" or \"7d\"");
                 self.problems.add(span, message);
                 None
             }
@@ -255,7 +257,13 @@ impl<'t> Table<'t> {
             self.wrong_type(key, span, "a list of tables, such as [{ ... }, { ... }]", value);
             return None;
         };
-        Some(items.iter().enumerate().filter_map(|(n, item)| self.open(&format!("{key}[{n}]"), item.get_ref(), item.span())).collect())
+        Some(
+            items
+                .iter()
+                .enumerate()
+                .filter_map(|(n, item)| self.open(&format!("{key}[{n}]"), item.get_ref(), item.span()))
+                .collect(),
+        )
     }
 
     /// The tables of a section whose keys are names: `[rule.a]`, `[rule.b]`. Empty if the section is not there.

@@ -191,9 +191,7 @@ impl Smoothed {
                 let fades = |ticks: f64| -libm::expm1(-std::f64::consts::LN_2 * rate * ticks);
                 grid.seconds() * fades(covered) / fades(1.0) / faded
             }
-            Smoothing::Alpha { keep, .. } => {
-                self.seconds + (tick - last) as f64 * idle_weight(keep) * grid.seconds()
-            }
+            Smoothing::Alpha { keep, .. } => self.seconds + (tick - last) as f64 * idle_weight(keep) * grid.seconds(),
             Smoothing::Window(_) if self.inside.is_empty() => return None,
             Smoothing::Window(span) => covered.min(Smoothing::window_ticks(span, grid) as f64) * grid.seconds(),
         };

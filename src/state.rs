@@ -158,7 +158,8 @@ impl State {
         let Some(saved) = blob.and_then(|blob| postcard::from_bytes(&blob).ok()) else { return Ok(None) };
         let mut query =
             self.connection.prepare("SELECT topic, partition, next_offset FROM position ORDER BY number")?;
-        let rows = query.query_map([], |row| Ok((Partition { topic: row.get(0)?, number: row.get(1)? }, row.get(2)?)))?;
+        let rows =
+            query.query_map([], |row| Ok((Partition { topic: row.get(0)?, number: row.get(1)? }, row.get(2)?)))?;
         Ok(Some(Checkpoint { saved, positions: rows.collect::<Result<_, _>>()? }))
     }
 
@@ -180,7 +181,11 @@ impl State {
                 floor: Timestamp::from_micros(row.get(4)?),
                 idle: false,
             };
-            Ok(Mark { partition: Partition { topic: row.get(0)?, number: row.get(1)? }, next_offset: row.get(2)?, frontier })
+            Ok(Mark {
+                partition: Partition { topic: row.get(0)?, number: row.get(1)? },
+                next_offset: row.get(2)?,
+                frontier,
+            })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
@@ -193,9 +198,9 @@ impl State {
     pub fn commit(&mut self, commit: &Commit<'_>) -> Result<(), Error> {
         let blob = postcard::to_stdvec(commit.saved)?;
         let transaction = self.connection.transaction()?;
-        transaction.prepare_cached("INSERT OR REPLACE INTO checkpoint (id, at_us, saved) VALUES (1, ?1, ?2)")?.execute(
-            params![commit.now.as_micros(), blob],
-        )?;
+        transaction
+            .prepare_cached("INSERT OR REPLACE INTO checkpoint (id, at_us, saved) VALUES (1, ?1, ?2)")?
+            .execute(params![commit.now.as_micros(), blob])?;
         write_positions(&transaction, commit)?;
         for transition in commit.transitions {
             write_transition(&transaction, transition)?;
@@ -257,8 +262,9 @@ fn is_damage(error: &rusqlite::Error) -> bool {
 }
 
 fn deployment_key(connection: &Connection) -> Result<[u8; 16], Error> {
-    let known: Option<Vec<u8>> =
-        connection.query_row("SELECT value FROM meta WHERE key = 'fingerprint_key'", [], |row| row.get(0)).optional()?;
+    let known: Option<Vec<u8>> = connection
+        .query_row("SELECT value FROM meta WHERE key = 'fingerprint_key'", [], |row| row.get(0))
+        .optional()?;
     if let Some(key) = known.and_then(|key| <[u8; 16]>::try_from(key).ok()) {
         return Ok(key);
     }
@@ -273,7 +279,7 @@ fn write_positions(transaction: &Transaction<'_>, commit: &Commit<'_>) -> rusqli
     let mut position = transaction.prepare_cached(
         "INSERT OR REPLACE INTO position (number, topic, partition, next_offset) VALUES (?1, ?2, ?3, ?4)",
     )?;
-    for (number, (partition, next_offset)) in commit.positions.iter().enumerate() {
+    for (number, (partition, next_offset)) in (0_i64..).zip(commit.positions) {
         position.execute(params![number, partition.topic, partition.number, next_offset])?;
     }
     let mut mark = transaction.prepare_cached(

@@ -70,11 +70,13 @@ impl Pipeline {
             for (labels, (series, alert)) in &mut watch.alerts {
                 let Some(spec) = self.section_of(*series) else { continue };
                 let Some(tracks) = spec.watched_by[index].as_ref() else { continue };
-                let readings: Vec<Reading> = tracks.iter().map(|track| self.reading(spec, *series, *track, tick)).collect();
+                let readings: Vec<Reading> =
+                    tracks.iter().map(|track| self.reading(spec, *series, *track, tick)).collect();
                 let judgement = self.judgement(rule, spec, tracks, &readings, *series, tick);
                 for step in alert.step(rule, &judgement, &identity(&rule.name, labels)) {
                     let evidence = evidence(rule, spec, tracks, &readings);
-                    let worst = if labels.1.is_none() { self.worst(rule, spec, tracks, *series, tick) } else { Vec::new() };
+                    let worst =
+                        if labels.1.is_none() { self.worst(rule, spec, tracks, *series, tick) } else { Vec::new() };
                     transitions.push(transition(rule, labels, step, judgement.at, evidence, worst));
                 }
             }

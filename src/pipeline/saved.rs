@@ -105,7 +105,11 @@ impl Pipeline {
             weight_squared: smoothed.weight_squared,
             seconds: smoothed.seconds,
             span: smoothed.span,
-            inside: smoothed.inside.iter().map(|(tick, cells)| (*tick, cells.iter().map(saved_cell).collect())).collect(),
+            inside: smoothed
+                .inside
+                .iter()
+                .map(|(tick, cells)| (*tick, cells.iter().map(saved_cell).collect()))
+                .collect(),
         });
         saved.collect()
     }

@@ -11,10 +11,8 @@ use crate::smoothing::Smoothing;
 use super::Model;
 
 /// Counted for every model: tells "labels late" from "no data".
-static PREDICTED: Term = Term {
-    name: "predictions",
-    of: Addition::Count(|outcome| matches!(outcome, Outcome::Predicted { .. })),
-};
+static PREDICTED: Term =
+    Term { name: "predictions", of: Addition::Count(|outcome| matches!(outcome, Outcome::Predicted { .. })) };
 
 /// One indicator with one smoothing.
 #[derive(Clone, Debug)]

@@ -35,9 +35,9 @@ pub struct DeadLetter {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OutboxCounts {
     /// Owed.
-    pub pending: u64,
+    pub pending: i64,
     /// Given up.
-    pub dead: u64,
+    pub dead: i64,
 }
 
 impl fmt::Debug for Outbox {
@@ -73,11 +73,7 @@ impl Outbox {
              WHERE state = 'pending' AND notifier = ?1 AND next_attempt_us <= ?2 ORDER BY next_attempt_us, number LIMIT 1",
         )?;
         let owed = |row: &Row<'_>| {
-            Ok(Owed {
-                message: message(row, 0)?,
-                attempts: row.get(1)?,
-                created: Timestamp::from_micros(row.get(2)?),
-            })
+            Ok(Owed { message: message(row, 0)?, attempts: row.get(1)?, created: Timestamp::from_micros(row.get(2)?) })
         };
         Ok(query.query_row(params![notifier, now.as_micros()], owed).optional()?)
     }
@@ -101,7 +97,8 @@ impl Outbox {
     ///
     /// If SQLite refuses; the notice is then sent again, with the same id.
     pub fn sent(&self, id: &str, answer: &str, now: Timestamp) -> Result<(), Error> {
-        let query = "UPDATE outbox SET state = 'sent', attempts = attempts + 1, answer = ?2, ended_us = ?3 WHERE id = ?1";
+        let query =
+            "UPDATE outbox SET state = 'sent', attempts = attempts + 1, answer = ?2, ended_us = ?3 WHERE id = ?1";
         self.0.execute(query, params![id, answer, now.as_micros()])?;
         Ok(())
     }
@@ -141,7 +138,8 @@ impl Outbox {
     ///
     /// If SQLite refuses.
     pub fn counts(&self) -> Result<OutboxCounts, Error> {
-        let query = "SELECT count(*) FILTER (WHERE state = 'pending'), count(*) FILTER (WHERE state = 'dead') FROM outbox";
+        let query =
+            "SELECT count(*) FILTER (WHERE state = 'pending'), count(*) FILTER (WHERE state = 'dead') FROM outbox";
         Ok(self.0.query_row(query, [], |row| Ok(OutboxCounts { pending: row.get(0)?, dead: row.get(1)? }))?)
     }
 
@@ -161,6 +159,7 @@ impl Outbox {
 
 fn message(row: &Row<'_>, column: usize) -> rusqlite::Result<Message> {
     let text: String = row.get(column)?;
-    serde_json::from_str(&text)
-        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error)))
+    serde_json::from_str(&text).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
+    })
 }
