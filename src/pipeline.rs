@@ -5,6 +5,7 @@
 //! the interleaving of partitions and the size of batches.
 
 mod judge;
+mod rebuild;
 mod saved;
 mod spec;
 mod view;
@@ -26,6 +27,7 @@ use crate::source::PartitionIndex;
 use crate::summary::{Cell, Summary, TickSums};
 use crate::watermark::Watermark;
 use judge::Watch;
+pub use rebuild::Rebuilding;
 pub use saved::Saved;
 use spec::Spec;
 pub use view::{AlertView, ModelView, ReadingView, View};
@@ -187,6 +189,13 @@ impl Pipeline {
     ///
     /// Why an event is not used. The prediction of a record is taken in even if its label is not.
     pub fn take(&mut self, partition: PartitionIndex, events: &Events<'_>, now: Timestamp) -> Result<(), Rejection> {
+        let taken = self.join_events(partition, events, now);
+        self.apply_changes();
+        taken
+    }
+
+    /// Puts the events into the join; what that brings about is in `changes`.
+    fn join_events(&mut self, partition: PartitionIndex, events: &Events<'_>, now: Timestamp) -> Result<(), Rejection> {
         let prediction = events.prediction.as_ref().map_or(Ok(()), |event| self.predict(partition, event, now));
         let label = events.label.as_ref().map_or(Ok(()), |event| self.label(partition, event, now));
         prediction.and(label)
@@ -210,7 +219,6 @@ impl Pipeline {
         let fingerprint = self.fingerprinter.of(named, &event.id);
         let read = |model: u32, truth: &Truth| read(&self.specs, &self.spec_of, model, truth);
         self.join.predict(fingerprint, model, at, sample, &read, &mut self.changes);
-        self.apply_changes();
         Ok(())
     }
 
@@ -234,7 +242,6 @@ impl Pipeline {
         let fingerprint = self.fingerprinter.of(model.map(|model| self.registry.model_name(model)), &event.id);
         let read = |model: u32, truth: &Truth| read(&self.specs, &self.spec_of, model, truth);
         self.join.label(fingerprint, model, at, truth, &read, &mut self.changes);
-        self.apply_changes();
         Ok(())
     }
 

@@ -88,6 +88,13 @@ impl Watermark {
         self.partitions[partition as usize].idle = true;
     }
 
+    /// Raises a partition's frontier to `floor`.
+    pub fn raise(&mut self, partition: PartitionIndex, floor: Timestamp) {
+        self.expect_partitions(partition as usize + 1);
+        let frontier = &mut self.partitions[partition as usize];
+        frontier.floor = frontier.floor.max(floor);
+    }
+
     /// Moves the watermark to what the frontiers allow; when all partitions are idle, `now` moves it.
     ///
     /// Cost: the number of partitions, so call it once a batch.
