@@ -1,1 +1,3 @@
-fn main(){}
+//! One integration binary: a second one would be linked a second time.
+
+mod ingest;
