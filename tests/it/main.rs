@@ -1,4 +1,6 @@
 //! The integration tests: one binary, so that the library is linked once.
 
+mod exact;
+mod indicator;
 mod ingest;
 mod notifier;
