@@ -4,6 +4,29 @@
 //! (smoothed) sums. It sees no time, no model and no segment. To add one: write `indicator/<name>.rs` and put it into
 //! [`ALL`]; names in the configuration, metrics, pages, and the contract tests follow from that list.
 
+pub mod accuracy;
+pub mod bias;
+pub mod brier;
+pub mod event_age;
+pub mod f1;
+pub mod label_delay;
+pub mod label_delay_quantile;
+pub mod log_loss;
+pub mod mae;
+pub mod mape;
+pub mod match_rate;
+pub mod mse;
+pub mod positive_rate;
+pub mod precision;
+pub mod prediction_rate;
+pub mod r2;
+pub mod recall;
+pub mod rmse;
+pub mod roc_auc;
+pub mod unlabelled_rate;
+
+mod terms;
+
 use crate::event::Task;
 use crate::join::Outcome;
 
@@ -114,7 +137,30 @@ pub trait Indicator: Sync + std::fmt::Debug {
 }
 
 /// Every indicator, in the order of the documentation.
-pub const ALL: &[&dyn Indicator] = &[];
+pub const ALL: &[&dyn Indicator] = &[
+    &bias::Bias,
+    &mae::Mae,
+    &mse::Mse,
+    &rmse::Rmse,
+    &mape::Mape,
+    &r2::R2,
+    &accuracy::Accuracy,
+    &precision::Precision,
+    &recall::Recall,
+    &f1::F1,
+    &log_loss::LogLoss,
+    &brier::Brier,
+    &roc_auc::RocAuc,
+    &positive_rate::PositiveRate,
+    &prediction_rate::PredictionRate,
+    &match_rate::MatchRate,
+    &unlabelled_rate::UnlabelledRate,
+    &label_delay::LabelDelay,
+    &label_delay_quantile::P50,
+    &label_delay_quantile::P90,
+    &label_delay_quantile::P99,
+    &event_age::EventAge,
+];
 
 /// The indicator of that name.
 pub fn by_name(name: &str) -> Option<&'static dyn Indicator> {

@@ -1,1 +1,4 @@
-fn main(){}
+//! The integration tests: one binary, so that the crate is linked once.
+
+mod exact;
+mod indicator;
