@@ -239,6 +239,6 @@ fn check_name(name: &Placed<String>, table: &Table<'_>, also: &str) {
 }
 
 fn missing_section<T>(table: &Table<'_>, section: &str, example: &str) -> Option<T> {
-    table.problem(table.span(), format_args!("`[{section}]` is missing; it begins like this: [{section}] {example}"));
+    table.problem(table.span(), format_args!("the section `[{section}]` is missing; it needs at least `{example}`"));
     None
 }

@@ -72,9 +72,10 @@ impl<'t> Table<'t> {
         self.get(key).map(|(_, span)| span)
     }
 
-    /// Notes a mistake at `span`. The table's title is put before the message.
+    /// Notes a mistake at `span`. The table's title is put before the message, unless it is the root.
     pub fn problem(&self, span: Range<usize>, message: impl std::fmt::Display) {
-        self.problems.add(span, format!("{}: {message}", self.title()));
+        let title = if self.path.is_empty() { String::new() } else { format!("{}: ", self.title()) };
+        self.problems.add(span, format!("{title}{message}"));
     }
 
     /// Notes at `span` what is allowed and yet probably not wanted.
@@ -318,7 +319,8 @@ impl<'t> Table<'t> {
     pub fn finish(self) {
         let known: Vec<&str> = self.asked.iter().copied().collect();
         for name in self.entries.keys().filter(|name| !self.asked.contains(name.get_ref().as_ref())) {
-            self.problem(name.span(), unknown("option", name.get_ref(), &known));
+            let what = if self.path.is_empty() { "section" } else { "option" };
+            self.problem(name.span(), unknown(what, name.get_ref(), &known));
         }
     }
 }
