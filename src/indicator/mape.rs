@@ -1,7 +1,6 @@
 //! MAPE: mean absolute percentage error of predicted values.
 
-use super::terms::samples;
-use super::terms::{LABELLED, mean, pair};
+use super::terms::{LABELLED, mean, pair, samples};
 use super::{Addition, Better, Estimate, Indicator, Sums, Term, Undefined};
 use crate::event::Task;
 use crate::join::Outcome;

@@ -241,6 +241,17 @@ fn labels_that_do_not_vary_measurably_have_no_r2() {
     assert_eq!(read(r2, &constant, Some(700.0)), Err(reason));
 }
 
+#[test]
+fn absurd_numbers_give_absurd_but_finite_values() {
+    let huge = [(0, labelled(f64::MAX, -f64::MAX, None)), (0, labelled(-f64::MAX, 0.0, None))];
+    let tiny_labels = [(0, labelled(1e100, 1e-140, None)), (0, labelled(0.0, 0.0, None))];
+    for name in ["bias", "mae", "mse", "rmse", "mape", "r2"] {
+        let indicator = by_name(name).expect("registered");
+        assert!(read(indicator, &huge, None).is_ok_and(|estimate| estimate.value.is_finite()), "{name}");
+    }
+    assert_eq!(read(by_name("r2").expect("registered"), &tiny_labels, None), Ok(Estimate::from(-f64::MAX)));
+}
+
 // ---- what holds for all data ----
 
 /// The documented range.
@@ -264,19 +275,21 @@ fn outcome() -> impl Strategy<Value = Outcome> {
     let seconds = || prop_oneof![Just(0.0), -10.0..1e3_f64, 0.0..1e9_f64];
     let answer = (number(), score).prop_map(|(value, score)| Answer { value, score });
     prop_oneof![
-        (answer.clone(), prop::option::of(seconds()))
+        1 => (answer.clone(), prop::option::of(seconds()))
             .prop_map(|(answer, age_seconds)| Outcome::Predicted { answer, age_seconds }),
         4 => (answer, number(), seconds())
             .prop_map(|(answer, actual, delay_seconds)| Outcome::Labelled { answer, actual, delay_seconds }),
-        Just(Outcome::Unlabelled),
+        1 => Just(Outcome::Unlabelled),
     ]
 }
 
 fn outcomes() -> impl Strategy<Value = Vec<Ticked>> {
-    prop::collection::vec((0..30_i64, outcome()), 1..40)
+    prop::collection::vec((0..6_i64, outcome()), 1..40)
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
     #[test]
     fn values_are_finite_and_within_the_documented_range(outcomes in outcomes(), half_life in prop::option::of(0.1..50.0)) {
         for indicator in ALL {
