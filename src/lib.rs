@@ -4,6 +4,7 @@
 // The words of time and of what flows.
 pub mod clock;
 pub mod event;
+pub mod pattern;
 pub mod settings;
 pub mod pattern;
 

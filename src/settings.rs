@@ -4,21 +4,15 @@
 //! what lets `check` report everything at once. Each kind's `Config` reads itself from a [`Table`]; a getter that
 //! finds a mistake notes it and returns `None`, so that reading goes on.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::ops::{Range, RangeBounds};
+use std::ops::{Bound, Range, RangeBounds};
 use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
-/// One mistake in a configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// Where, in bytes of the file.
-    pub span: Range<usize>,
-    /// What is wrong, and what would be right.
-    pub message: String,
-}
+mod problem;
+
+pub use problem::{Level, Problem, Problems, nearest, unknown};
 
 /// A value with its place in the file.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,29 +23,13 @@ pub struct Placed<T> {
     pub span: Range<usize>,
 }
 
-/// The mistakes found so far.
-#[derive(Debug, Default)]
-pub struct Problems(RefCell<Vec<Problem>>);
-
-impl Problems {
-    /// Notes a mistake.
-    pub fn add(&self, span: Range<usize>, message: impl Into<String>) {
-        self.0.borrow_mut().push(Problem { span, message: message.into() });
-    }
-
-    /// All mistakes, in the order of the file.
-    pub fn into_sorted(self) -> Vec<Problem> {
-        let mut problems = self.0.into_inner();
-        problems.sort_by_key(|problem| problem.span.start);
-        problems
-    }
-}
-
 /// A cursor over one table. Ask for every key it may hold, then [`Table::finish`] reports the unknown ones.
 #[derive(Debug)]
 pub struct Table<'t> {
     /// Dotted path, such as `notifier.oncall.email`; empty for the root.
     path: String,
+    /// The path with `*` for names chosen by the user.
+    kind: String,
     /// Where the table's header or braces stand: the place to report what is missing.
     span: Range<usize>,
     entries: &'t DeTable<'t>,
@@ -62,12 +40,21 @@ pub struct Table<'t> {
 impl<'t> Table<'t> {
     /// A cursor over the root of a document.
     pub fn root(entries: &'t DeTable<'t>, problems: &'t Problems) -> Table<'t> {
-        Table { path: String::new(), span: 0..0, entries, problems, asked: BTreeSet::new() }
+        Table { path: String::new(), kind: String::new(), span: 0..0, entries, problems, asked: BTreeSet::new() }
     }
 
     /// Dotted path of the table.
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    /// The table in words, to begin a message with: ``rule `eta-rmse` ``, `` `source.kafka` ``, `the file`.
+    pub fn title(&self) -> String {
+        match self.path.split_once('.') {
+            _ if self.path.is_empty() => "the file".to_owned(),
+            Some((kind @ ("model" | "rule" | "notifier"), name)) => format!("{kind} `{name}`"),
+            _ => format!("`{}`", self.path),
+        }
     }
 
     /// Place of the table.
@@ -80,9 +67,20 @@ impl<'t> Table<'t> {
         self.entries.contains_key(key)
     }
 
-    /// Notes a mistake at `span`.
-    pub fn problem(&self, span: Range<usize>, message: impl Into<String>) {
-        self.problems.add(span, message);
+    /// Makes `key` a known option and returns the place of its value, if it is there.
+    pub fn place(&mut self, key: &'static str) -> Option<Range<usize>> {
+        self.get(key).map(|(_, span)| span)
+    }
+
+    /// Notes a mistake at `span`. The table's title is put before the message, unless it is the root.
+    pub fn problem(&self, span: Range<usize>, message: impl std::fmt::Display) {
+        let title = if self.path.is_empty() { String::new() } else { format!("{}: ", self.title()) };
+        self.problems.add(span, format!("{title}{message}"));
+    }
+
+    /// Notes at `span` what is allowed and yet probably not wanted.
+    pub fn warn(&self, span: Range<usize>, message: impl Into<String>) {
+        self.problems.warn(span, message);
     }
 
     /// Place of `key`'s value, or of the table if it has no such key.
@@ -92,16 +90,18 @@ impl<'t> Table<'t> {
 
     /// Notes that `key` is missing.
     pub fn missing(&self, key: &str, example: &str) {
-        self.problems.add(self.span(), format!("`{}` needs `{key}`, for example `{key} = {example}`", self.path));
+        self.problems.add(self.span(), format!("{} needs `{key}`, for example `{key} = {example}`", self.title()));
     }
 
     fn get(&mut self, key: &'static str) -> Option<(&'t DeValue<'t>, Range<usize>)> {
         self.asked.insert(key);
-        self.entries.get(key).map(|value| (value.get_ref(), value.span()))
+        let value = self.entries.get(key);
+        self.problems.asked(join(&self.kind, key), value.is_some());
+        value.map(|value| (value.get_ref(), value.span()))
     }
 
     fn wrong_type(&self, key: &str, span: Range<usize>, wanted: &str, found: &DeValue<'_>) {
-        self.problems.add(span, format!("`{key}` must be {wanted}, not {}", describe(found)));
+        self.problem(span, format_args!("`{key}` must be {wanted}, not {}", describe(found)));
     }
 
     /// A text.
@@ -119,10 +119,19 @@ impl<'t> Table<'t> {
     /// A text that must be there.
     pub fn required_text(&mut self, key: &'static str, example: &str) -> Option<Placed<String>> {
         if !self.has(key) {
-            self.asked.insert(key);
             self.missing(key, example);
         }
         self.text(key)
+    }
+
+    /// A text; a whole number, a number or a boolean is taken as it is written.
+    pub fn scalar(&mut self, key: &'static str) -> Option<Placed<String>> {
+        let (value, span) = self.get(key)?;
+        let text = as_text(value);
+        if text.is_none() {
+            self.wrong_type(key, span.clone(), "a text in quotes", value);
+        }
+        Some(Placed { value: text?, span })
     }
 
     /// A boolean.
@@ -138,7 +147,7 @@ impl<'t> Table<'t> {
     }
 
     /// A whole number within `range`.
-    pub fn integer(&mut self, key: &'static str, range: impl RangeBounds<i64> + std::fmt::Debug) -> Option<i64> {
+    pub fn integer(&mut self, key: &'static str, range: impl RangeBounds<i64>) -> Option<i64> {
         let (value, span) = self.get(key)?;
         let DeValue::Integer(number) = value else {
             self.wrong_type(key, span, "a whole number", value);
@@ -147,7 +156,7 @@ impl<'t> Table<'t> {
         match i64::from_str_radix(number.as_str(), number.radix()) {
             Ok(number) if range.contains(&number) => Some(number),
             _ => {
-                self.problems.add(span, format!("`{key}` must lie in {range:?}"));
+                self.problem(span, format_args!("`{key}` must be a whole number{}", in_words(&range)));
                 None
             }
         }
@@ -175,7 +184,7 @@ impl<'t> Table<'t> {
         match pair.as_deref() {
             Some([low, high]) if low < high => Some(Placed { value: (*low, *high), span }),
             _ => {
-                self.problems.add(span, format!("`{key}` must be two numbers, the lower one first: `{key} = [-1, 1]`"));
+                self.problem(span, format_args!("`{key}` must be two numbers, the lower one first: `{key} = [-1, 1]`"));
                 None
             }
         }
@@ -185,7 +194,7 @@ impl<'t> Table<'t> {
     pub fn duration(&mut self, key: &'static str) -> Option<Placed<Duration>> {
         let found = self.duration_or_zero(key)?;
         if found.value.is_zero() {
-            self.problems.add(found.span, format!("`{key}` must be longer than zero"));
+            self.problem(found.span, format_args!("`{key}` must be longer than zero"));
             return None;
         }
         Some(found)
@@ -196,21 +205,22 @@ impl<'t> Table<'t> {
         const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
         let (value, span) = self.get(key)?;
         let DeValue::String(text) = value else {
-            let hint = as_number(value).map_or_else(String::new, |n| format!(": did you mean `{key} = \"{n}s\"`?"));
-            self.problems
-                .add(span, format!("`{key}` must be a text with a unit, such as \"90s\", \"30m\" or \"24h\"{hint}"));
+            let hint = as_number(value).map_or_else(String::new, |n| format!(", did you mean \"{n}s\"?"));
+            self.problem(
+                span,
+                format_args!("`{key}` must be a text with a unit, like \"90s\", \"30m\" or \"24h\"{hint}"),
+            );
             return None;
         };
         match humantime::parse_duration(text) {
             Ok(value) if value <= LONGEST => Some(Placed { value, span }),
             Ok(_) => {
-                self.problems.add(span, format!("`{key}` must not be longer than 100 years"));
+                self.problem(span, format_args!("`{key}` must not be longer than 100 years"));
                 None
             }
             Err(error) => {
-                let message =
-                    format!("`{key}`: {text:?} is no duration ({error}); write \"90s\", \"30m\", \"24h\" or \"7d\"");
-                self.problems.add(span, message);
+                let example = "write it like \"90s\", \"30m\", \"24h\" or \"7d\"";
+                self.problem(span, format_args!("`{key}` is no duration ({error}); {example}"));
                 None
             }
         }
@@ -223,7 +233,7 @@ impl<'t> Table<'t> {
             return Some(*choice);
         }
         let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-        self.problems.add(found.span, format!("`{key}`: {}", unknown(&found.value, &names)));
+        self.problem(found.span, unknown(key, &found.value, &names));
         None
     }
 
@@ -247,7 +257,7 @@ impl<'t> Table<'t> {
     /// A table inside this one.
     pub fn table(&mut self, key: &'static str) -> Option<Table<'t>> {
         let (value, span) = self.get(key)?;
-        self.open(key, value, span)
+        self.open(key, key, value, span)
     }
 
     /// An array of tables.
@@ -257,13 +267,10 @@ impl<'t> Table<'t> {
             self.wrong_type(key, span, "a list of tables, such as [{ ... }, { ... }]", value);
             return None;
         };
-        Some(
-            items
-                .iter()
-                .enumerate()
-                .filter_map(|(n, item)| self.open(&format!("{key}[{n}]"), item.get_ref(), item.span()))
-                .collect(),
-        )
+        let open = |(n, item): (usize, &'t toml::Spanned<DeValue<'t>>)| {
+            self.open(&format!("{key}[{n}]"), key, item.get_ref(), item.span())
+        };
+        Some(items.iter().enumerate().filter_map(open).collect())
     }
 
     /// The tables of a section whose keys are names: `[rule.a]`, `[rule.b]`. Empty if the section is not there.
@@ -272,70 +279,84 @@ impl<'t> Table<'t> {
         section.each_table()
     }
 
-    /// Every entry of this table as a table of its own, by name.
+    /// Every entry of this table as a table of its own, by name, in the order of the file.
     pub fn each_table(&mut self) -> Vec<(Placed<String>, Table<'t>)> {
         let entries = self.entries;
         let open = |(name, value): (&'t toml::Spanned<toml::de::DeString<'t>>, &'t toml::Spanned<DeValue<'t>>)| {
             let placed = Placed { value: name.get_ref().to_string(), span: name.span() };
-            // A table under a header has no span of its own worth showing; its name has.
-            let span = if value.span().is_empty() { name.span() } else { value.span() };
-            Some((placed, self.open(name.get_ref(), value.get_ref(), span)?))
+            Some((placed, self.open(name.get_ref(), "*", value.get_ref(), value.span())?))
         };
-        entries.iter().filter_map(open).collect()
+        let mut tables: Vec<_> = entries.iter().filter_map(open).collect();
+        tables.sort_by_key(|(name, _)| name.span.start);
+        tables
     }
 
     /// Every entry of this table as a text, by key; whole numbers and booleans are taken as they are written.
     pub fn each_text(&mut self) -> Vec<(Placed<String>, Placed<String>)> {
         let mut texts = Vec::new();
         for (name, value) in self.entries {
-            let text = match value.get_ref() {
-                DeValue::String(text) => text.to_string(),
-                DeValue::Boolean(value) => value.to_string(),
-                DeValue::Integer(number) if number.radix() == 10 => number.as_str().to_owned(),
-                DeValue::Float(number) => number.as_str().to_owned(),
-                other => {
-                    self.wrong_type(name.get_ref(), value.span(), "a text", other);
-                    continue;
-                }
+            let Some(text) = as_text(value.get_ref()) else {
+                self.wrong_type(name.get_ref(), value.span(), "a text in quotes", value.get_ref());
+                continue;
             };
             let name = Placed { value: name.get_ref().to_string(), span: name.span() };
             texts.push((name, Placed { value: text, span: value.span() }));
         }
+        texts.sort_by_key(|(name, _)| name.span.start);
         texts
     }
 
-    fn open(&self, key: &str, value: &'t DeValue<'t>, span: Range<usize>) -> Option<Table<'t>> {
+    fn open(&self, key: &str, kind: &str, value: &'t DeValue<'t>, span: Range<usize>) -> Option<Table<'t>> {
         let DeValue::Table(entries) = value else {
             self.wrong_type(key, span, "a table", value);
             return None;
         };
-        let path = if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) };
-        Some(Table { path, span, entries, problems: self.problems, asked: BTreeSet::new() })
+        let (path, kind) = (join(&self.path, key), join(&self.kind, kind));
+        Some(Table { path, kind, span, entries, problems: self.problems, asked: BTreeSet::new() })
     }
 
     /// Reports every key that nobody asked for.
     pub fn finish(self) {
         let known: Vec<&str> = self.asked.iter().copied().collect();
         for name in self.entries.keys().filter(|name| !self.asked.contains(name.get_ref().as_ref())) {
-            let place = if self.path.is_empty() { "the file".to_owned() } else { format!("`{}`", self.path) };
-            self.problems.add(name.span(), format!("{place}: {}", unknown(name.get_ref(), &known)));
+            let what = if self.path.is_empty() { "section" } else { "option" };
+            self.problem(name.span(), unknown(what, name.get_ref(), &known));
         }
     }
 }
 
-/// "unknown name", with the nearest known one, or all of them if none is near.
-pub fn unknown(given: &str, known: &[&str]) -> String {
-    match nearest(given, known) {
-        Some(near) => format!("unknown name `{given}`, did you mean `{near}`?"),
-        None => format!("unknown name `{given}`; known: {}", known.join(", ")),
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+/// ` from 1 to 100`, ` of at least 1`.
+fn in_words(range: &impl RangeBounds<i64>) -> String {
+    let from = match range.start_bound() {
+        Bound::Included(low) => Some(*low),
+        Bound::Excluded(low) => Some(low.saturating_add(1)),
+        Bound::Unbounded => None,
+    };
+    let to = match range.end_bound() {
+        Bound::Included(high) => Some(*high),
+        Bound::Excluded(high) => Some(high.saturating_sub(1)),
+        Bound::Unbounded => None,
+    };
+    match (from, to) {
+        (Some(from), Some(to)) => format!(" from {from} to {to}"),
+        (Some(from), None) => format!(" of at least {from}"),
+        (None, Some(to)) => format!(" of at most {to}"),
+        (None, None) => String::new(),
     }
 }
 
-/// The known name that `given` is probably a slip of.
-pub fn nearest<'k>(given: &str, known: &[&'k str]) -> Option<&'k str> {
-    let distance = |name: &str| strsim::damerau_levenshtein(&given.to_lowercase(), &name.to_lowercase());
-    let best = known.iter().copied().min_by_key(|name| distance(name))?;
-    (distance(best) <= 1 + given.chars().count() / 4).then_some(best)
+fn as_text(value: &DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Boolean(value) => Some(value.to_string()),
+        DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str().to_owned()),
+        DeValue::Float(number) => Some(number.as_str().to_owned()),
+        _ => None,
+    }
 }
 
 fn as_number(value: &DeValue<'_>) -> Option<f64> {
