@@ -57,7 +57,7 @@ pub struct Message {
 }
 
 /// Who is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Receiver {
     /// Name of the notifier.
     pub notifier: String,
@@ -103,6 +103,11 @@ pub fn delivery_failure(
     let headers = system_headers("undelivered", now);
     let json = payload::of_failure(lost, reason, &id, now, options);
     Message { json, ..compose(id, &view, receiver, headers) }
+}
+
+/// Whether a message is of [`delivery_failure`]: its own failure is not told in turn.
+pub fn is_delivery_failure(message: &Message) -> bool {
+    message.id.starts_with("undelivered.")
 }
 
 /// What `test-notify` sends: proves that `receiver` can be reached. Every instant gives another id.

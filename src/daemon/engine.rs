@@ -5,7 +5,7 @@
 //! tried again with all that has gathered; nothing is told before it is durable.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::mpsc::{Receiver as Inbox, RecvTimeoutError};
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ const PRUNE_EVERY: Duration = Duration::from_secs(600);
 /// What the engine is told.
 pub enum Input {
     /// What the source brought, with its partitions as of then.
-    Polled(Polled, Vec<Partition>),
+    Polled(Polled, Arc<[Partition]>),
     /// A validated configuration.
     Reload(Box<Reload>),
     /// Stop taking in, commit, end.
@@ -83,7 +83,7 @@ pub struct Engine {
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
     /// Rung after a commit with notices.
-    pub bell: Arc<Bell>,
+    pub bell: Arc<Mutex<Arc<Bell>>>,
     /// Where others see what is going on.
     pub published: Published,
     progress: Vec<Progress>,
@@ -113,7 +113,7 @@ pub struct Parts {
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
     /// Rung after a commit with notices.
-    pub bell: Arc<Bell>,
+    pub bell: Arc<Mutex<Arc<Bell>>>,
     /// Where others see what is going on.
     pub published: Published,
     /// Transitions that the start itself brought about: alerts of rules that are gone.
@@ -150,8 +150,8 @@ impl Engine {
         engine
     }
 
-    /// Runs until it is told to stop; gives the shutdown's last commit a chance.
-    pub fn run(mut self, inbox: &Inbox<Input>) {
+    /// Runs until it is told to stop, then commits a last time. `beat` is called at least every second or so.
+    pub fn run(mut self, inbox: &Inbox<Input>, beat: impl Fn()) {
         loop {
             let input = match inbox.recv_timeout(LOOK_EVERY) {
                 Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => break,
@@ -169,6 +169,7 @@ impl Engine {
             self.gather(transitions, now);
             self.commit_if_due(now);
             self.publish(now);
+            beat();
         }
         let now = self.clock.now();
         self.commit(now);
@@ -314,7 +315,7 @@ impl Engine {
         self.told.clear();
         if !self.messages.is_empty() {
             self.messages.clear();
-            self.bell.ring();
+            self.bell.lock().unwrap_or_else(PoisonError::into_inner).ring();
         }
         let positions = (0..).zip(&self.progress).map(|(index, progress)| (index, progress.next_offset));
         self.published.positions(positions.collect());
@@ -345,12 +346,7 @@ impl Engine {
     fn reload(&mut self, reload: Reload, now: Timestamp) {
         let Reload { options, mapping, idle_after, receivers, rendering } = reload;
         let key = *self.state.key();
-        let mut ended = Vec::new();
-        self.intake.reload(mapping, |pipeline| {
-            let (pipeline, transitions) = pipeline.reload(options, &key);
-            ended = transitions;
-            pipeline
-        });
+        let ended = self.intake.reload(mapping, options, &key);
         self.idle_after = idle_after;
         self.receivers = receivers;
         self.rendering = rendering;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use crate::clock::Timestamp;
 use crate::decode::json::Json;
 use crate::decode::{Decode, Mapping, Rejection};
-use crate::pipeline::Pipeline;
+use crate::alert::Transition;
+use crate::pipeline::{Options, Pipeline};
 use crate::source::{Batch, Partition, PartitionIndex, Record};
 
 /// What was rejected for one reason.
@@ -59,10 +60,11 @@ impl Intake {
         self.pipeline.expect_partitions(self.partitions.len());
     }
 
-    /// Another core and mapping, from now on; what was counted stays.
-    pub fn reload(self, mapping: Mapping, pipeline: impl FnOnce(Pipeline) -> Pipeline) -> Intake {
-        let decoders = self.partitions.iter().map(|p| Json::new(&mapping, mapping.roles(&p.topic))).collect();
-        Intake { pipeline: pipeline(self.pipeline), mapping, decoders, ..self }
+    /// Other options and mapping from now on; what was counted stays. Gives the alerts that ended by it.
+    pub fn reload(&mut self, mapping: Mapping, options: Options, key: &[u8; 16]) -> Vec<Transition> {
+        self.decoders = self.partitions.iter().map(|p| Json::new(&mapping, mapping.roles(&p.topic))).collect();
+        self.mapping = mapping;
+        self.pipeline.reload(options, key)
     }
 
     /// The partitions, by number.

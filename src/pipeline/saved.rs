@@ -54,7 +54,7 @@ struct SavedTrack {
 enum SavedCell {
     Count(i64),
     Real(Vec<u8>),
-    Bins(Vec<(usize, i64)>),
+    Bins(Vec<u8>),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -63,6 +63,16 @@ struct SavedAlert {
     severity: String,
     labels: Labels,
     alert: Alert,
+}
+
+impl Saved {
+    /// With the partitions in another order: `old` gives the former number of each partition, `None` for a new one.
+    pub fn with_partitions(mut self, old: &[Option<usize>]) -> Saved {
+        let unseen = Frontier { newest: Timestamp::MIN, floor: self.reached, idle: false };
+        let known = |old: &Option<usize>| old.and_then(|old| self.frontiers.get(old).copied()).unwrap_or(unseen);
+        self.frontiers = old.iter().map(known).collect();
+        self
+    }
 }
 
 impl Pipeline {
@@ -198,15 +208,15 @@ impl Pipeline {
     /// The same state under other options. Gives the transitions of the alerts that nobody watches any more.
     ///
     /// The tick must be the same: sums of one grid do not fit into another.
-    pub fn reload(self, options: Options, key: &[u8; 16]) -> (Pipeline, Vec<Transition>) {
+    pub fn reload(&mut self, options: Options, key: &[u8; 16]) -> Vec<Transition> {
         let saved = self.save();
         let mut next = Pipeline::new(options, key);
-        next.registry = self.registry;
-        next.join = self.join;
-        next.smoothed.clear();
+        std::mem::swap(&mut next.registry, &mut self.registry);
+        std::mem::swap(&mut next.join, &mut self.join);
         next.configure();
         let ended = next.restore(saved);
-        (next, ended)
+        *self = next;
+        ended
     }
 }
 
@@ -233,7 +243,7 @@ fn saved_cell(cell: &Cell) -> SavedCell {
     match cell {
         Cell::Count(count) => SavedCell::Count(*count),
         Cell::Real(sum) => SavedCell::Real(sum.to_bytes()),
-        Cell::Bins(bins) => SavedCell::Bins(bins.iter().collect()),
+        Cell::Bins(bins) => SavedCell::Bins(bins.to_bytes()),
     }
 }
 
@@ -241,11 +251,7 @@ fn restored(cell: &SavedCell) -> Option<Cell> {
     Some(match cell {
         SavedCell::Count(count) => Cell::Count(*count),
         SavedCell::Real(bytes) => Cell::Real(ExactSum::from_bytes(bytes)?),
-        SavedCell::Bins(counts) => {
-            let mut bins = Histogram::default();
-            counts.iter().for_each(|(bin, count)| bins.add(*bin, *count));
-            Cell::Bins(bins)
-        }
+        SavedCell::Bins(bytes) => Cell::Bins(Histogram::from_bytes(bytes)?),
     })
 }
 

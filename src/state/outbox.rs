@@ -132,6 +132,35 @@ impl Outbox {
         Ok(())
     }
 
+    /// Whether a notice is due that was never tried.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses.
+    pub fn first_attempts_due(&self, now: Timestamp) -> Result<bool, Error> {
+        let query = "SELECT count(*) > 0 FROM outbox WHERE state = 'pending' AND attempts = 0 AND next_attempt_us <= ?1";
+        Ok(self.0.query_row(query, [now.as_micros()], |row| row.get(0))?)
+    }
+
+    /// Gives up what is owed to notifiers that are not among `known`; gives their number.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses.
+    pub fn bury_unknown(&self, known: &[&str], now: Timestamp) -> Result<usize, Error> {
+        let mut query = self.0.prepare("SELECT DISTINCT notifier FROM outbox WHERE state = 'pending'")?;
+        let owed = query.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
+        let mut buried = 0;
+        for gone in owed.iter().filter(|name| !known.contains(&name.as_str())) {
+            buried += self.0.execute(
+                "UPDATE outbox SET state = 'dead', answer = 'the notifier is no longer configured', ended_us = ?2
+                 WHERE state = 'pending' AND notifier = ?1",
+                params![gone, now.as_micros()],
+            )?;
+        }
+        Ok(buried)
+    }
+
     /// How many notices are owed and how many were given up.
     ///
     /// # Errors
