@@ -10,7 +10,7 @@ use super::check::OK;
 use crate::clock::{Clock, SystemClock};
 use crate::daemon;
 use crate::notification::{self, Receiver};
-use crate::notifier::{self, Notifier, SendError};
+use crate::notifier::{self, SendError};
 use crate::settings::nearest;
 
 /// Exit code: at least one recipient was not reached.
