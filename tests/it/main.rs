@@ -1,1 +1,3 @@
-fn main(){}
+//! The integration tests: one binary, so that the library is linked once.
+
+mod notifier;
