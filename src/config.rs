@@ -12,8 +12,8 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use crate::decode::Mapping;
-use crate::pipeline::Options;
 use crate::notifier;
+use crate::pipeline::Options;
 use crate::settings::{Placed, Problems, Table};
 use crate::source::kafka;
 

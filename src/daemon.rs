@@ -82,8 +82,17 @@ impl Daemon {
         let outbox = state.outbox()?;
         let web = match config.web.listen {
             Some(address) => {
-                let pages = web::Pages { published: published.clone(), clock: Arc::clone(&clock), metrics, outbox: state.outbox()? };
-                Some(web::serve(address, pages).await.with_context(|| format!("cannot listen on {address} (`web.listen`)"))?)
+                let pages = web::Pages {
+                    published: published.clone(),
+                    clock: Arc::clone(&clock),
+                    metrics,
+                    outbox: state.outbox()?,
+                };
+                Some(
+                    web::serve(address, pages)
+                        .await
+                        .with_context(|| format!("cannot listen on {address} (`web.listen`)"))?,
+                )
             }
             None => None,
         };
@@ -290,7 +299,8 @@ impl Beginning {
             beat();
             !stopping.load(Ordering::SeqCst)
         };
-        let mut intake = Intake::new(crate::pipeline::Pipeline::new(config.pipeline.clone(), state.key()), config.mapping.clone());
+        let mut intake =
+            Intake::new(crate::pipeline::Pipeline::new(config.pipeline.clone(), state.key()), config.mapping.clone());
         let restart = restart::Restart { config: &config, clock: &*clock, keep_waiting: &keep_waiting };
         let (source, transitions) = restart.resume(&state, &mut intake)?;
         let positions = source.positions();

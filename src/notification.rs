@@ -15,6 +15,7 @@ use crate::clock::Timestamp;
 use crate::rule::Severity;
 
 mod body;
+mod facts;
 mod group;
 mod payload;
 mod subject;
@@ -29,6 +30,8 @@ use words::clean;
 
 /// Most incidents that one message names, in its list and in its headers; the rest is counted.
 const LISTED_MAX: usize = 20;
+/// Longest foreign text in a body, in characters.
+const TEXT_MAX: usize = 200;
 /// Longest header value, in characters.
 const HEADER_MAX: usize = 200;
 

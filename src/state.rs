@@ -223,7 +223,9 @@ impl State {
         for (incident, receivers) in commit.told {
             for Receiver { notifier, recipient } in receivers {
                 transaction
-                    .prepare_cached("INSERT OR IGNORE INTO told (incident, notifier, recipient, at_us) VALUES (?1, ?2, ?3, ?4)")?
+                    .prepare_cached(
+                        "INSERT OR IGNORE INTO told (incident, notifier, recipient, at_us) VALUES (?1, ?2, ?3, ?4)",
+                    )?
                     .execute(params![incident, notifier, recipient, commit.now.as_micros()])?;
             }
         }
@@ -237,9 +239,9 @@ impl State {
     ///
     /// If SQLite refuses.
     pub fn told(&self, incident: &str) -> Result<Vec<Receiver>, Error> {
-        let mut query = self.connection.prepare_cached(
-            "SELECT notifier, recipient FROM told WHERE incident = ?1 ORDER BY notifier, recipient",
-        )?;
+        let mut query = self
+            .connection
+            .prepare_cached("SELECT notifier, recipient FROM told WHERE incident = ?1 ORDER BY notifier, recipient")?;
         let rows = query.query_map([incident], |row| Ok(Receiver { notifier: row.get(0)?, recipient: row.get(1)? }))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }

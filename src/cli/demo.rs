@@ -4,4 +4,6 @@
 pub struct Options {}
 /// x
 /// # Errors
-pub fn run(_: &Options) -> anyhow::Result<u8> { Ok(0) }
+pub fn run(_: &Options) -> anyhow::Result<u8> {
+    Ok(0)
+}

@@ -35,7 +35,8 @@ impl Options {
     /// Starts logging to the standard error. The daemon logs what it does; the other commands only what is wrong.
     pub fn start(&self, daemon: bool) {
         let usual = if daemon { "info" } else { "error" };
-        let filter = EnvFilter::try_new(self.log_level.as_deref().unwrap_or(usual)).unwrap_or_else(|_| EnvFilter::new(usual));
+        let filter =
+            EnvFilter::try_new(self.log_level.as_deref().unwrap_or(usual)).unwrap_or_else(|_| EnvFilter::new(usual));
         let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
         match self.log_format {
             Form::Json => lines.json().flatten_event(true).init(),

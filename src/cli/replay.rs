@@ -116,7 +116,8 @@ fn open(options: &Options, config: &Config) -> anyhow::Result<(Box<dyn Source>, 
         let headers = mapping.headers.clone();
         let topics = daemon::topics(config);
         let resume = |_: &Partition| None;
-        let opening = Opening { topics: &topics, headers: &headers, resume: &resume, range: Some((from, to)), until: None };
+        let opening =
+            Opening { topics: &topics, headers: &headers, resume: &resume, range: Some((from, to)), until: None };
         return Ok((Box::new(Kafka::open(&config.source, &opening, &|| true)?), mapping));
     }
     let plain = |path: &PathBuf, topic: &str| Input {
@@ -138,7 +139,10 @@ fn open(options: &Options, config: &Config) -> anyhow::Result<(Box<dyn Source>, 
     let mut inputs: Vec<Input> = options.input.iter().map(|path| plain(path, MIXED)).collect();
     inputs.extend(options.predictions.iter().map(|path| plain(path, &mapping.predictions_topic)));
     inputs.extend(options.labels.iter().map(|path| plain(path, &mapping.labels_topic)));
-    anyhow::ensure!(!inputs.is_empty(), "nothing to replay: give `--input FILE`, `--predictions FILE --labels FILE`, or `--from TIME`");
+    anyhow::ensure!(
+        !inputs.is_empty(),
+        "nothing to replay: give `--input FILE`, `--predictions FILE --labels FILE`, or `--from TIME`"
+    );
     let reading = file::Options {
         headers: mapping.headers.clone(),
         batch_records: options.batch_records,

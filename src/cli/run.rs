@@ -85,6 +85,7 @@ fn reload(path: &Path, daemon: &mut Daemon) {
 fn status(daemon: &Daemon) -> String {
     let status = daemon.published().latest();
     let firing = status.view.alerts.iter().filter(|alert| alert.incident.is_some()).count();
-    let sealed = status.view.sealed_until.map_or_else(|| "waiting for the source".to_owned(), |at| format!("sealed until {at}"));
+    let sealed =
+        status.view.sealed_until.map_or_else(|| "waiting for the source".to_owned(), |at| format!("sealed until {at}"));
     format!("{} models, {firing} firing, {sealed}", status.view.models.len())
 }

@@ -5,8 +5,8 @@
 //! tried again with all that has gathered; nothing is told before it is durable.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::mpsc::{Receiver as Inbox, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tracing::{error, info, warn};
@@ -124,8 +124,7 @@ impl Engine {
     /// An engine that goes on from `positions` (next offsets, in the order of the source's partitions).
     pub fn new(parts: Parts, positions: &[i64]) -> Engine {
         let now = parts.clock.now();
-        let progress =
-            |next: &i64| Progress { next_offset: *next, at_end_since: None, marked_at: Timestamp::MIN };
+        let progress = |next: &i64| Progress { next_offset: *next, at_end_since: None, marked_at: Timestamp::MIN };
         let mut engine = Engine {
             intake: parts.intake,
             state: parts.state,
@@ -370,7 +369,13 @@ impl Engine {
             records: self.intake.records().clone(),
             rejected: self.intake.rejected().clone(),
             gaps: self.gaps.clone(),
-            positions: self.intake.partitions().iter().cloned().zip(self.progress.iter().map(|p| p.next_offset)).collect(),
+            positions: self
+                .intake
+                .partitions()
+                .iter()
+                .cloned()
+                .zip(self.progress.iter().map(|p| p.next_offset))
+                .collect(),
         };
         self.published.publish(status);
     }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::alert::Transition;
 use crate::clock::Timestamp;
 use crate::decode::json::Json;
 use crate::decode::{Decode, Mapping, Rejection};
-use crate::alert::Transition;
 use crate::pipeline::{Options, Pipeline};
 use crate::source::{Batch, Partition, PartitionIndex, Record};
 
@@ -94,7 +94,8 @@ impl Intake {
         let Some(decoder) = self.decoders.get(record.partition as usize) else { return };
         let pipeline = &mut self.pipeline;
         let taken = decoder.decode(record).and_then(|events| pipeline.take(record.partition, &events, now));
-        if let Some(count) = self.partitions.get(record.partition as usize).and_then(|p| self.records.get_mut(&p.topic)) {
+        if let Some(count) = self.partitions.get(record.partition as usize).and_then(|p| self.records.get_mut(&p.topic))
+        {
             *count += 1;
         }
         if let Err(rejection) = taken {

@@ -75,7 +75,8 @@ impl Restart<'_> {
             None => positions(partition),
         };
         let unseen = Frontier { newest: Timestamp::MIN, floor: Timestamp::MIN, idle: false };
-        let first = |partition: &Partition| marks.get(partition).and_then(|marks| marks.first()).map(|mark| mark.frontier);
+        let first =
+            |partition: &Partition| marks.get(partition).and_then(|marks| marks.first()).map(|mark| mark.frontier);
         let mut source = self.open(&from, Some(positions))?;
         let number = |partition: &Partition| partitions.iter().position(|known| known == partition);
         // The two openings may list the partitions in another order: records are renumbered by name.
@@ -85,13 +86,19 @@ impl Restart<'_> {
         loop {
             let polled = source.poll(POLL_WAIT)?;
             for gap in &polled.gaps {
-                warn!(from = gap.from, to = gap.to, "the join cannot be rebuilt whole: records are gone from the source; their labels will be orphans");
+                warn!(
+                    from = gap.from,
+                    to = gap.to,
+                    "the join cannot be rebuilt whole: records are gone from the source; their labels will be orphans"
+                );
             }
             for mut record in polled.batch.records() {
                 let Some(known) = numbers.get(record.partition as usize).copied().flatten() else { continue };
                 let partition = &source.partitions()[record.partition as usize];
                 record.partition = u32::try_from(known).unwrap_or(u32::MAX);
-                if let Some(raised) = marks.get(partition).and_then(|m| m.iter().rfind(|m| m.next_offset <= record.offset)) {
+                if let Some(raised) =
+                    marks.get(partition).and_then(|m| m.iter().rfind(|m| m.next_offset <= record.offset))
+                {
                     intake.pipeline.raise(record.partition, raised.frontier.floor);
                 }
                 intake.rebuild_record(&record, self.clock.now());

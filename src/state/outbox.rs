@@ -138,7 +138,8 @@ impl Outbox {
     ///
     /// If SQLite refuses.
     pub fn first_attempts_due(&self, now: Timestamp) -> Result<bool, Error> {
-        let query = "SELECT count(*) > 0 FROM outbox WHERE state = 'pending' AND attempts = 0 AND next_attempt_us <= ?1";
+        let query =
+            "SELECT count(*) > 0 FROM outbox WHERE state = 'pending' AND attempts = 0 AND next_attempt_us <= ?1";
         Ok(self.0.query_row(query, [now.as_micros()], |row| row.get(0))?)
     }
 

@@ -91,10 +91,11 @@ pub(super) fn of(status: &Status, outbox: OutboxCounts) -> Body {
         partition: partition.number,
         next_offset: *next_offset,
     });
-    let models = status.view.models.iter().map(|model| Model {
-        name: model.name.clone(),
-        readings: model.readings.iter().map(reading).collect(),
-    });
+    let models = status
+        .view
+        .models
+        .iter()
+        .map(|model| Model { name: model.name.clone(), readings: model.readings.iter().map(reading).collect() });
     Body {
         version: env!("CARGO_PKG_VERSION"),
         at: status.at.to_string(),

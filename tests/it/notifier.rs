@@ -1,12 +1,14 @@
 //! What people get: golden mails, and both notifiers against scripted servers.
+#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot be set up has failed")]
+
+use modelwatch::notifier::Config;
+use modelwatch::settings::{Problems, Table};
 
 mod email;
 mod golden;
 mod sample;
+mod tls;
 mod webhook;
-
-use modelwatch::notifier::Config;
-use modelwatch::settings::{Problems, Table};
 
 /// The configuration that `text` holds, which must be right.
 #[track_caller]

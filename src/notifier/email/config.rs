@@ -114,14 +114,13 @@ fn recipients(table: &mut Table<'_>) -> Vec<Mailbox> {
 }
 
 fn way(table: &mut Table<'_>) -> Option<Way> {
-    let directory = table.text("directory");
-    let Some(directory) = directory else { return server(table).map(|server| Way::Server(Box::new(server))) };
-    let useless: Vec<&str> = SERVER_OPTIONS.into_iter().filter(|key| table.has(key)).collect();
-    if let Some(key) = useless.first() {
-        table.problem(directory.span, format!("with `directory` no mail is sent: leave out `{key}`, or `directory`"));
-        // What the options themselves get wrong is reported as well.
-        server(table)?;
-        return None;
+    let Some(directory) = table.text("directory") else {
+        return server(table).map(|server| Way::Server(Box::new(server)));
+    };
+    for key in SERVER_OPTIONS {
+        if let Some(given) = table.text(key) {
+            table.problem(given.span, format!("with `directory` no mail is sent: leave out `{key}`, or `directory`"));
+        }
     }
     Some(Way::Directory(directory.value.into()))
 }
