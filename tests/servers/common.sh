@@ -64,7 +64,8 @@ wait_until() {
 
 # `runs PIDFILE WORD`: whether that process lives and has WORD in its command line (a pid may have been given anew).
 runs() {
-  [ -s "$1" ] && tr '\0' ' ' 2>/dev/null <"/proc/$(cat "$1")/cmdline" | grep -qF -- "$2"
+  local pid
+  pid=$(tr -d ' ' 2>/dev/null <"$1") && [ -n "$pid" ] && tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -qF -- "$2"
 }
 
 # `make_certificates DIR`: DIR/ca.pem and, signed by it for localhost and 127.0.0.1, DIR/server.pem with DIR/server.key.
