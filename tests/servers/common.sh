@@ -35,16 +35,21 @@ debian_install() {
 # `debian_unpack DIR PACKAGE...`: the files of packages below DIR, without installing them: no service is started, no
 # account made, and a mail server that the machine already has stays in place.
 debian_unpack() {
-  local dir=$1; shift
-  [ -e "$dir/.complete" ] && return
-  command -v apt-get >/dev/null || die "not a Debian: cannot get the packages $*"
-  say "unpacking $* into $dir"
-  rm -rf "$dir" && mkdir -p "$dir/packages"
-  (cd "$dir/packages" && { apt-get -qq download "$@" 2>/dev/null || { as_root apt-get -qq update && apt-get -qq download "$@"; }; }) >&2
-  local package
-  for package in "$dir"/packages/*.deb; do dpkg-deb -x "$package" "$dir"; done
-  rm -r "$dir/packages"
-  touch "$dir/.complete"
+  local dir=$1 package; shift
+  mkdir -p "${dir%/*}"
+  (
+    flock 8 # Two runs that start together unpack once.
+    [ ! -e "$dir/.complete" ] || exit 0
+    command -v apt-get >/dev/null || die "not a Debian: cannot get the packages $*"
+    say "unpacking $* into $dir"
+    rm -rf "$dir" && mkdir -p "$dir/packages"
+    cd "$dir/packages" || exit 1
+    local get=(apt-get -qq -o APT::Sandbox::User=root download "$@")
+    { "${get[@]}" || { as_root apt-get -qq update && "${get[@]}"; }; } >&2
+    for package in *.deb; do dpkg-deb -x "$package" "$dir"; done
+    rm -r "$dir/packages"
+    touch "$dir/.complete"
+  ) 8>"$dir.lock"
 }
 
 # A port on which nobody listens, below the range that the kernel gives to outgoing connections.
