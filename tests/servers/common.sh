@@ -15,7 +15,7 @@ die() { say "$*"; exit 1; }
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"
   elif command -v sudo >/dev/null; then sudo "$@"
-  else die "needs root for \`$*\`, and there is no sudo: run it once as root"
+  else die "this needs root (for \`$*\`), and there is no sudo: run it as root"
   fi
 }
 
@@ -70,7 +70,7 @@ wait_until() {
 # `runs PIDFILE WORD`: whether that process lives and has WORD in its command line (a pid may have been given anew).
 runs() {
   local pid
-  pid=$(tr -d ' ' 2>/dev/null <"$1") && [ -n "$pid" ] && tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -qF -- "$2"
+  pid=$(cat "$1" 2>/dev/null) && [ -n "$pid" ] && tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -qF -- "$2"
 }
 
 # `make_certificates DIR`: DIR/ca.pem and, signed by it for localhost and 127.0.0.1, DIR/server.pem with DIR/server.key.
