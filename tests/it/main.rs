@@ -1,7 +1,13 @@
-//! The integration tests: one binary, so that the library is linked once.
+//! The integration tests: one binary, because every further one would be linked anew.
+
+// Says to clippy that helpers, too, may unwrap.
+#![cfg(test)]
+#![allow(clippy::cast_precision_loss, reason = "tests count in small numbers")]
 
 mod config;
 mod exact;
 mod indicator;
 mod ingest;
 mod notifier;
+mod servers;
+mod systemd;
