@@ -4,6 +4,7 @@
 #![cfg(test)]
 #![allow(clippy::cast_precision_loss, reason = "tests count in small numbers")]
 
+mod architecture;
 mod config;
 mod exact;
 mod indicator;
