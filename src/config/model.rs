@@ -39,7 +39,7 @@ pub(super) fn read(root: &mut Table<'_>, places: &mut Places, tick: Duration) ->
     let sections: Vec<Section> =
         root.named("model").into_iter().map(|(name, table)| read_model(name, table, places, tick)).collect();
     if sections.is_empty() && !root.has("model") {
-        missing_section::<()>(root, "model.NAME", "task = \"regression\"");
+        missing_section::<()>(root, "model", "model.NAME", "task = \"regression\"");
     }
     for (n, section) in sections.iter().enumerate() {
         let earlier =
@@ -86,7 +86,7 @@ fn read_model(name: Placed<String>, mut table: Table<'_>, places: &mut Places, t
 
 fn task(table: &mut Table<'_>) -> Option<Task> {
     if !table.has("task") {
-        table.missing("task", "\"regression\" (or \"binary\")");
+        table.missing("task", "\"regression\"` or `task = \"binary\"");
     }
     table.choice("task", &Task::ALL)
 }

@@ -124,21 +124,44 @@ fn printable(message: &str) -> String {
         .collect()
 }
 
-/// Notes an error of the TOML parser, in words for people who do not know its grammar.
-pub(super) fn syntax_error(text: &str, error: &toml::de::Error, problems: &Problems) {
-    let span = error.span().unwrap_or(0..0);
-    let found = text.get(span.clone()).unwrap_or_default();
-    let message = match error.message() {
-        "duplicate key" => format!("`{found}` is there twice"),
-        message if message.starts_with("string values must be quoted") => {
-            format!("a text must stand in quotes: \"{}\"", found.trim())
+/// Notes the errors of the TOML parser, in words for people who do not know its grammar.
+///
+/// One a line, and none behind a list that is never closed: there the parser takes everything for items of the list.
+pub(super) fn syntax_errors(text: &str, errors: &[toml::de::Error], problems: &Problems) {
+    let mut errors: Vec<(Range<usize>, &str)> =
+        errors.iter().map(|error| (error.span().unwrap_or(0..0), error.message())).collect();
+    errors.sort_by_key(|(span, _)| span.start);
+    let never_closed = errors.iter().any(|(_, message)| message.starts_with("unclosed array"));
+    let mut last_line = None;
+    for (span, message) in errors {
+        let line = text.get(..span.start).map(|before| before.matches('\n').count());
+        if never_closed && message.starts_with("missing comma") {
+            return problems.add(span, "the list that ends before this is not closed, expected `]`");
         }
-        message if message.starts_with("invalid unquoted key") && found.contains('*') => {
-            "a name with `*` must stand in quotes, such as [model.\"eta-*\"]".to_owned()
+        if line != last_line {
+            let found = text.get(span.clone()).unwrap_or_default();
+            problems.add(span, syntax_message(message, found));
         }
-        message => message.to_owned(),
-    };
-    problems.add(span, message);
+        last_line = line;
+    }
+}
+
+fn syntax_message(message: &str, found: &str) -> String {
+    let is_word = found.starts_with(|c: char| c.is_alphanumeric());
+    let starts = |beginning: &str| message.starts_with(beginning);
+    if starts("duplicate key") {
+        format!("`{found}` is there twice")
+    } else if is_word
+        && (starts("string values must be quoted") || starts("invalid boolean") || starts("invalid float"))
+    {
+        format!("a text must stand in quotes: \"{}\"", found.trim())
+    } else if starts("invalid unquoted key") && found.contains('*') {
+        "a name with `*` must stand in quotes, such as [model.\"eta-*\"]".to_owned()
+    } else if starts("invalid basic string, expected `\"`") {
+        "a text is not closed, expected `\"`".to_owned()
+    } else {
+        message.to_owned()
+    }
 }
 
 #[cfg(test)]
