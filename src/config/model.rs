@@ -57,7 +57,7 @@ pub(super) fn read(root: &mut Table<'_>, places: &mut Places, tick: Duration) ->
 fn read_model(name: Placed<String>, mut table: Table<'_>, places: &mut Places, tick: Duration) -> Section {
     check_name(&name, &table, "*");
     let task = task(&mut table);
-    let smoothing = smoothing::read(&mut table, tick).unwrap_or(Smoothing::HalfLife(Duration::from_mins(30)));
+    let smoothing = smoothing::read(&mut table, tick).unwrap_or(Smoothing::HalfLife(Duration::from_secs(30 * 60)));
     let dimensions = dimensions(&mut table, places);
     let indicators = indicators(&mut table, task);
     let times = times(&mut table);
@@ -98,7 +98,7 @@ fn times(table: &mut Table<'_>) -> Option<(Duration, Duration, Duration)> {
         table.missing("label_timeout", "\"24h\"");
     }
     let timeout = table.duration("label_timeout").map(|found| found.value);
-    let early = table.duration_or_zero("early_label_wait").map_or(Duration::from_mins(5), |found| found.value);
+    let early = table.duration_or_zero("early_label_wait").map_or(Duration::from_secs(5 * 60), |found| found.value);
     let dedupe = table.duration("dedupe_window");
     let timeout = timeout?;
     let least = timeout.saturating_add(early);

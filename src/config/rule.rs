@@ -58,7 +58,7 @@ fn read_rule(name: Placed<String>, mut table: Table<'_>, context: &Context<'_>) 
     let hold = table.duration_or_zero("for").map_or(Duration::ZERO, |found| found.value);
     let recover_for = table.duration_or_zero("recover_for").map_or_else(|| recovery_of(hold), |found| found.value);
     let no_data_after = at_least(&mut table, "no_data_after", context.tick);
-    let repeat_every = at_least(&mut table, "repeat_every", Duration::from_mins(1));
+    let repeat_every = at_least(&mut table, "repeat_every", Duration::from_secs(60));
     let severity = table.choice("severity", &Severity::ALL).unwrap_or(Severity::Warning);
     let notify = notify(&mut table, context);
     let (runbook, summary) = (url(&mut table, "runbook"), line(&mut table, "summary"));
@@ -81,7 +81,7 @@ fn read_rule(name: Placed<String>, mut table: Table<'_>, context: &Context<'_>) 
 
 /// A "resolved" that has to be taken back is worse than a late one, so it waits even where `for` is short.
 fn recovery_of(hold: Duration) -> Duration {
-    hold.max(Duration::from_mins(5))
+    hold.max(Duration::from_secs(5 * 60))
 }
 
 fn watch<'c>(table: &Table<'_>, model: &Placed<String>, context: &Context<'c>) -> Vec<&'c Section> {
