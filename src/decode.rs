@@ -1,5 +1,8 @@
 //! Record → events: the field mapping, why a record is rejected, the list of formats.
 
+// The formats.
+pub mod json;
+
 use crate::event::Events;
 use crate::source::Record;
 
@@ -117,7 +120,7 @@ pub enum Rejection {
         /// What is wrong with it.
         problem: String,
     },
-    /// A number that is not finite (as a text such as `"NaN"`, or too large for 64 bits).
+    /// A number that is not finite (a text such as `"NaN"` or `"1e999"`; a bare `NaN` or `1e999` is no JSON and counts as malformed).
     #[error("`{0}` is not finite")]
     NonFinite(&'static str),
     /// The event lies further ahead of its record or of the clock than `max_skew`.
@@ -148,12 +151,12 @@ impl Rejection {
     }
 }
 
-/// Turns records into events.
+/// Turns the records of one topic into events.
 pub trait Decode: Send {
-    /// The events of a record; none if it is of neither role.
+    /// The events of a record; none if it is of neither role. If it is both and one cannot be read, neither is used.
     ///
     /// # Errors
     ///
     /// A [`Rejection`] if the record should be an event and cannot be read as one.
-    fn decode<'a>(&self, record: &Record<'a>, roles: Roles) -> Result<Events<'a>, Rejection>;
+    fn decode<'a>(&self, record: &Record<'a>) -> Result<Events<'a>, Rejection>;
 }

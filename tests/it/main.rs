@@ -5,3 +5,4 @@
 mod exact;
 mod indicator;
 mod config;
+mod ingest;
