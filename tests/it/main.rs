@@ -6,3 +6,4 @@ mod exact;
 mod indicator;
 mod config;
 mod ingest;
+mod notifier;

@@ -1,0 +1,22 @@
+//! What people get: golden mails, and both notifiers against scripted servers.
+#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot be set up has failed")]
+
+use modelwatch::notifier::Config;
+use modelwatch::settings::{Problems, Table};
+
+mod email;
+mod golden;
+mod sample;
+mod webhook;
+
+/// The configuration that `text` holds, which must be right.
+#[track_caller]
+fn config(text: &str) -> Config {
+    let document = toml::de::DeTable::parse(text).expect("valid TOML");
+    let problems = Problems::default();
+    let mut root = Table::root(document.get_ref(), &problems);
+    let (_, table) = root.named("notifier").pop().expect("a notifier");
+    let config = Config::read(table);
+    assert_eq!(problems.into_sorted(), []);
+    config.expect("a configuration")
+}
