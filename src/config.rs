@@ -12,8 +12,10 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use crate::decode::Mapping;
+use crate::notifier;
 use crate::pipeline::Options;
 use crate::settings::{Level, Placed, Problems, Table};
+use crate::source::kafka;
 
 mod report;
 mod place;
@@ -23,10 +25,7 @@ mod smoothing;
 mod rule;
 mod condition;
 mod surroundings;
-mod pending;
 
-// The two lines to switch once `source::kafka` and `notifier` have their own: `use crate::{notifier, source::kafka};`.
-pub use pending::{kafka, notifier};
 pub use report::Report;
 
 /// A whole, valid configuration.
@@ -211,7 +210,11 @@ fn read_source(root: &mut Table<'_>) -> Option<kafka::Config> {
         return missing_section(root, "source", "source.kafka", "brokers = [\"localhost:9092\"]");
     };
     let config = match sources.table("kafka") {
-        Some(table) => kafka::Config::read(table),
+        Some(mut table) => {
+            let config = kafka::Config::read(&mut table);
+            table.finish();
+            config
+        }
         None => missing_section(&sources, "kafka", "source.kafka", "brokers = [\"localhost:9092\"]"),
     };
     sources.finish();
@@ -222,7 +225,7 @@ fn read_source(root: &mut Table<'_>) -> Option<kafka::Config> {
 fn read_notifiers(root: &mut Table<'_>) -> Vec<(Placed<String>, Option<notifier::Config>)> {
     let read = |(name, table): (Placed<String>, Table<'_>)| {
         check_name(&name, &table, "");
-        let config = notifier::Config::read(&name, table);
+        let config = notifier::Config::read(table);
         (name, config)
     };
     root.named("notifier").into_iter().map(read).collect()

@@ -53,8 +53,8 @@ impl Config {
             || KINDS.iter().map(|(kind, _)| format!("`[{}.{kind}]`", table.path())).collect::<Vec<_>>().join(" or ");
         match given {
             1 => {}
-            0 => table.problem(table.span(), format!("`{}` needs a kind: write {}", table.path(), names())),
-            _ => table.problem(table.span(), format!("`{}` must be of one kind only: {}", table.path(), names())),
+            0 => table.problem(table.span(), format!("needs a kind: write {}", names())),
+            _ => table.problem(table.span(), format!("must be of one kind only: {}", names())),
         }
         // Every kind is read, also when there are too many, so that all mistakes are reported at once.
         let read = |(kind, read): &(&'static str, Read)| table.table(kind).and_then(read);

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use crate::config::check_name;
 use crate::config::condition::{self, Watched};
 use crate::config::model::Section;
 use crate::config::smoothing::show;
 use crate::config::surroundings::{line, url};
-use crate::config::{check_name, notifier};
 use crate::decode::Mapping;
+use crate::notifier;
 use crate::pattern;
 use crate::rule::{Rule, Severity};
 use crate::settings::{Level, Placed, Table, unknown};

@@ -126,7 +126,7 @@ fn way(table: &mut Table<'_>) -> Option<Way> {
 }
 
 fn server(table: &mut Table<'_>) -> Option<Server> {
-    let tls = if table.has("tls") { table.choice("tls", &TLS) } else { Some(Tls::Starttls) };
+    let tls = if table.place("tls").is_some() { table.choice("tls", &TLS) } else { Some(Tls::Starttls) };
     let address = table.required_text("server", "\"mail.example.org:587\"");
     let address = address.and_then(|text| host_and_port(table, &text, tls));
     let ca_file = table.text("ca_file").map(|path| path.value.into());
@@ -178,7 +178,7 @@ fn login(table: &mut Table<'_>) -> Option<(String, Secret)> {
             None
         }
         (None, Some(_)) => {
-            table.problem(table.span(), format!("`{}` has a password but no `username`", table.path()));
+            table.problem(table.span(), "has a password but no `username`");
             None
         }
         (None, None) => None,
