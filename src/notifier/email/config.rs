@@ -240,7 +240,7 @@ mod tests {
         );
         check("server = '::1'", &["`server`: \"::1\" is no server; write \"mail.example.org:587\" or \"[::1]:25\""]);
         check("server = 'm'\nusername = 'u'", &["`username` needs `password_file` or `password_env`"]);
-        check("server = 'm'\npassword_env = 'P'", &["`notifier.ops.email` has a password but no `username`"]);
+        check("server = 'm'\npassword_env = 'P'", &["has a password but no `username`"]);
         check(
             "server = 'm'\nusername = 'u'\npassword_env = 'P'\npassword_file = 'p'",
             &["give either `password_file` or `password_env`, not both"],
@@ -257,11 +257,8 @@ mod tests {
             &["with `directory` no mail is sent: leave out `server`, or `directory`"],
         );
         check("server = 'm'\nhello_name = 'a b'", &["`hello_name` must be a host name, such as \"watch.example.org\""]);
-        check("", &["`notifier.ops.email` needs `server`, for example `server = \"mail.example.org:587\"`"]);
-        check(
-            "directory = '/x'\ntiemout = '1s'",
-            &["`notifier.ops.email`: unknown name `tiemout`, did you mean `timeout`?"],
-        );
+        check("", &["notifier `ops.email` needs `server`, for example `server = \"mail.example.org:587\"`"]);
+        check("directory = '/x'\ntiemout = '1s'", &["unknown option `tiemout`, did you mean `timeout`?"]);
     }
 
     #[test]
