@@ -53,12 +53,32 @@ fn write_problem(f: &mut fmt::Formatter<'_>, name: &str, text: &str, problem: &P
     if problem.span == (0..0) {
         return writeln!(f, "  --> {name}");
     }
-    let place = Excerpt::new(text, &problem.span);
+    let place = Excerpt::new(&without_secrets(text), &problem.span);
     let margin = " ".repeat(place.line_number.to_string().len());
     writeln!(f, "{margin} --> {name}:{}:{}", place.line_number, place.column)?;
     writeln!(f, "{margin} |")?;
     writeln!(f, "{} | {}", place.line_number, place.shown)?;
     writeln!(f, "{margin} | {}{}", " ".repeat(place.caret_at), "^".repeat(place.carets))
+}
+
+/// The text with `*` for what may be a secret: values of options that sound like one and are no file or variable.
+///
+/// Secrets do not belong in the file, but librdkafka's may be there, and a slip beside one must not print it.
+/// Every byte is replaced by one, so that places stay.
+fn without_secrets(text: &str) -> String {
+    const SOUNDS: [&str; 7] = ["passw", "pasw", "passp", "secret", "token", "jaas", "key.pem"];
+    const HARMLESS: [&str; 5] = ["_file", "_env", ".location", "url", "#"];
+    let mask = |line: &str| match line.split_once('=') {
+        Some((key, value)) => {
+            let name = key.to_lowercase();
+            let is_secret =
+                SOUNDS.iter().any(|part| name.contains(part)) && !HARMLESS.iter().any(|part| name.contains(part));
+            let hide = |c: char| if c.is_whitespace() { c.to_string() } else { "*".repeat(c.len_utf8()) };
+            if is_secret { format!("{key}={}", value.chars().map(hide).collect::<String>()) } else { line.to_owned() }
+        }
+        None => line.to_owned(),
+    };
+    text.split_inclusive('\n').map(mask).collect()
 }
 
 /// The line of a span, cut to what fits a terminal. All widths are in characters.
@@ -202,6 +222,16 @@ mod tests {
             let problem = Problem { level: Level::Error, span, message: "wrong".to_owned() };
             assert!(Report::new("f", "a=ö", vec![problem]).to_string().contains("f:1:"));
         }
+    }
+
+    #[test]
+    fn what_may_be_a_secret_is_not_shown() {
+        check(
+            "\"sasl.pasword\" = \"hüsh\"\n",
+            0..14,
+            "  --> f:1:1\n  |\n1 | \"sasl.pasword\" = *******\n  | ^^^^^^^^^^^^^^\n",
+        );
+        check("password_file = 1\n", 16..17, "  --> f:1:17\n  |\n1 | password_file = 1\n  |                 ^\n");
     }
 
     #[test]
