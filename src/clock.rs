@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// An instant, in microseconds since the Unix epoch (UTC). Ranges over roughly ±292 000 years.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
@@ -122,7 +122,7 @@ impl TickGrid {
 }
 
 /// Where the edges get the present instant from.
-pub trait Clock: Send + Sync {
+pub trait Clock: Send + Sync + fmt::Debug {
     /// The present instant.
     fn now(&self) -> Timestamp;
 }

@@ -125,6 +125,10 @@ pub trait Indicator: Sync + std::fmt::Debug {
     fn unit(&self) -> &'static str {
         ""
     }
+    /// Whether its value moves while no sample comes (a rate falls).
+    fn moves_without_samples(&self) -> bool {
+        false
+    }
     /// The terms it reads. The first one is a [`Addition::Count`] of its samples: it gives `n_eff`, and the `n` of
     /// `alpha` smoothing.
     fn terms(&self) -> &'static [&'static Term];

@@ -12,7 +12,9 @@ pub mod source;
 pub mod decode;
 
 // The pure core.
+pub mod watermark;
 pub mod join;
+pub mod series;
 pub mod indicator;
 pub mod exact;
 pub mod summary;

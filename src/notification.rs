@@ -36,7 +36,7 @@ const TEXT_MAX: usize = 200;
 const HEADER_MAX: usize = 200;
 
 /// A rendered notice for one recipient of one notifier; what the outbox stores. Nothing in it changes over retries.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Message {
     /// Unique and stable: left part of the Message-ID, value of `Idempotency-Key`. Only `[0-9a-z.-]`.
     pub id: String,
@@ -60,7 +60,7 @@ pub struct Message {
 }
 
 /// Who is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Receiver {
     /// Name of the notifier.
     pub notifier: String,
@@ -106,6 +106,11 @@ pub fn delivery_failure(
     let headers = system_headers("undelivered", now);
     let json = payload::of_failure(lost, reason, &id, now, options);
     Message { json, ..compose(id, &view, receiver, headers) }
+}
+
+/// Whether a message is of [`delivery_failure`]: its own failure is not told in turn.
+pub fn is_delivery_failure(message: &Message) -> bool {
+    message.id.starts_with("undelivered.")
 }
 
 /// What `test-notify` sends: proves that `receiver` can be reached. Every instant gives another id.

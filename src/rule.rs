@@ -1,8 +1,12 @@
 //! Reading → verdict.
+//!
+//! A rule is one or several conditions that must hold at once. Missing evidence is a verdict of its own: it neither
+//! starts an alert nor ends one.
 
 use std::fmt;
 use std::time::Duration;
 
+use crate::reading::Reading;
 use crate::smoothing::Smoothing;
 
 /// How bad it is when a rule fires.
@@ -53,6 +57,71 @@ impl fmt::Display for Bound {
     }
 }
 
+impl Bound {
+    /// Whether a value is beyond the bound.
+    pub fn is_beyond(self, value: f64) -> bool {
+        match self {
+            Bound::Above(limit) => value > limit,
+            Bound::Below(limit) => value < limit,
+            Bound::Outside(low, high) => value < low || value > high,
+        }
+    }
+
+    /// How bad a value is on the bound's own side; orders segments from worst to best.
+    pub fn badness(self, value: f64) -> f64 {
+        match self {
+            Bound::Above(_) => value,
+            Bound::Below(_) => -value,
+            Bound::Outside(low, high) => (value - (low + high) / 2.0).abs(),
+        }
+    }
+}
+
+/// What the conditions of a rule say at one tick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Beyond the threshold, in every condition.
+    Breach,
+    /// Neither beyond the threshold nor back behind the `clear` threshold.
+    Between,
+    /// Behind the `clear` threshold in at least one condition, with evidence enough.
+    Clear,
+    /// Too few samples, or no value: it cannot be told.
+    Unknown,
+}
+
+impl Condition {
+    /// Judges one reading.
+    pub fn judge(&self, reading: &Reading) -> Verdict {
+        match reading.value {
+            Ok(_) if reading.n_eff < self.min_samples => Verdict::Unknown,
+            Ok(estimate) if self.bound.is_beyond(estimate.value) => Verdict::Breach,
+            Ok(estimate) if self.clear.is_beyond(estimate.value) => Verdict::Between,
+            Ok(_) => Verdict::Clear,
+            Err(_) => Verdict::Unknown,
+        }
+    }
+}
+
+impl Rule {
+    /// Judges the readings of all conditions, in their order.
+    ///
+    /// One condition that is measured to be clear is a recovery, since a breach needs them all; one that cannot be
+    /// told makes a breach impossible to tell.
+    pub fn judge(&self, readings: &[Reading]) -> Verdict {
+        let mut worst = Verdict::Breach;
+        for (condition, reading) in self.conditions.iter().zip(readings) {
+            match (condition.judge(reading), worst) {
+                (Verdict::Clear, _) => return Verdict::Clear,
+                (Verdict::Unknown, _) => worst = Verdict::Unknown,
+                (Verdict::Between, Verdict::Breach) => worst = Verdict::Between,
+                _ => {}
+            }
+        }
+        worst
+    }
+}
+
 /// One comparison of a rule. All of a rule's conditions must hold at once.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Condition {
@@ -95,4 +164,36 @@ pub struct Rule {
     pub runbook: Option<String>,
     /// A sentence for the reader of the mail.
     pub summary: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::indicator::{Estimate, Undefined};
+
+    fn reading(value: Option<f64>, n_eff: f64) -> Reading {
+        Reading { value: value.map(Estimate::from).ok_or(Undefined::NoSamples), n_eff, last_sample: Some(0) }
+    }
+
+    fn condition(bound: Bound, clear: Bound) -> Condition {
+        let smoothing = Smoothing::HalfLife(Duration::from_secs(60));
+        Condition { indicator: "rmse", smoothing, bound, clear, min_samples: 10.0 }
+    }
+
+    #[test]
+    fn one_condition() {
+        let above = condition(Bound::Above(4.0), Bound::Above(3.5));
+        let check =
+            |value, n_eff, expected| assert_eq!(above.judge(&reading(value, n_eff)), expected, "{value:?} {n_eff}");
+        check(Some(4.1), 10.0, Verdict::Breach);
+        check(Some(4.0), 10.0, Verdict::Between);
+        check(Some(3.6), 10.0, Verdict::Between);
+        check(Some(3.5), 10.0, Verdict::Clear);
+        check(Some(9.0), 9.9, Verdict::Unknown);
+        check(None, 100.0, Verdict::Unknown);
+        let outside = condition(Bound::Outside(-1.0, 1.0), Bound::Outside(-0.5, 0.5));
+        assert_eq!(outside.judge(&reading(Some(-1.1), 10.0)), Verdict::Breach);
+        assert_eq!(outside.judge(&reading(Some(-0.7), 10.0)), Verdict::Between);
+        assert_eq!(outside.judge(&reading(Some(0.2), 10.0)), Verdict::Clear);
+    }
 }

@@ -1,1 +1,353 @@
-//! (to be written)
+//! The durable state: checkpoint, positions, transitions and outbox in one SQLite file.
+//!
+//! One transaction ([`State::commit`]) takes the source positions, the core's state, the transitions and the notices
+//! that they owe, so that after a crash either all of them happened or none did. The file is in WAL mode and readable
+//! with `sqlite3`; `schema.sql` describes its tables. A second process on the same directory is refused. A damaged file
+//! is set aside, not a reason to stay down.
+
+mod outbox;
+
+use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+
+use crate::alert::Transition;
+use crate::clock::Timestamp;
+use crate::notification::{Message, Receiver};
+use crate::pipeline::Saved;
+use crate::source::Partition;
+use crate::watermark::Frontier;
+pub use outbox::{DeadLetter, Outbox, OutboxCounts, Owed};
+
+/// Version of the schema and of what the checkpoint holds. A file of another version is set aside.
+const FORMAT: i64 = 1;
+/// How long transitions and delivered notices are kept.
+const HISTORY: Duration = Duration::from_secs(90 * 86_400);
+const FILE: &str = "modelwatch.db";
+
+/// Why the state cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another process has it open.
+    #[error("{0} is in use by another modelwatch; give each instance its own `state.directory`")]
+    InUse(PathBuf),
+    /// The directory cannot be made or written.
+    #[error("state directory {path}: {source}")]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// SQLite refuses.
+    #[error("state file: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// The checkpoint cannot be encoded.
+    #[error("checkpoint: {0}")]
+    Encode(#[from] postcard::Error),
+}
+
+/// A position of a partition, with the frontier before the record at that offset.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mark {
+    /// The partition.
+    pub partition: Partition,
+    /// The offset of the next record.
+    pub next_offset: i64,
+    /// The partition's frontier there.
+    pub frontier: Frontier,
+}
+
+/// What a restart goes on from.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    /// The core's state.
+    pub saved: Saved,
+    /// Next offsets, in the order of the partition numbers that `saved` uses.
+    pub positions: Vec<(Partition, i64)>,
+}
+
+/// What one commit makes durable.
+#[derive(Debug)]
+pub struct Commit<'a> {
+    /// The present instant.
+    pub now: Timestamp,
+    /// The core's state.
+    pub saved: &'a Saved,
+    /// Next offsets, in the order of partition numbers.
+    pub positions: &'a [(Partition, i64)],
+    /// Positions from which the join table can be rebuilt.
+    pub marks: &'a [Mark],
+    /// What happened to alerts since the last commit.
+    pub transitions: &'a [Transition],
+    /// What is owed for that.
+    pub messages: &'a [Message],
+    /// Who is told of the beginnings of which incidents.
+    pub told: &'a BTreeMap<String, Vec<Receiver>>,
+}
+
+/// The open state file.
+#[derive(Debug)]
+pub struct State {
+    connection: Connection,
+    path: PathBuf,
+    /// Held for as long as the process uses the directory.
+    _lock: File,
+    key: [u8; 16],
+    /// Where a damaged file was put, if there was one.
+    pub set_aside: Option<PathBuf>,
+}
+
+impl State {
+    /// Opens the state in `directory`, which is made if it is not there. `now` names a file that is set aside.
+    ///
+    /// # Errors
+    ///
+    /// If the directory cannot be used, or somebody else uses it.
+    pub fn open(directory: &Path, now: Timestamp) -> Result<State, Error> {
+        let failed = |source| Error::Directory { path: directory.to_owned(), source };
+        std::fs::create_dir_all(directory).map_err(failed)?;
+        let lock = File::create(directory.join("lock")).map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(Error::InUse(directory.to_owned())),
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
+        let path = directory.join(FILE);
+        let mut set_aside = None;
+        let connection = match connect(&path) {
+            Ok(connection) => connection,
+            Err(error) if is_damage(&error) => {
+                let aside = directory.join(format!("{FILE}.damaged-{}", now.as_micros() / 1_000_000));
+                std::fs::rename(&path, &aside).map_err(failed)?;
+                for suffix in ["-wal", "-shm"] {
+                    // What is not there need not be moved.
+                    let _gone = std::fs::remove_file(directory.join(format!("{FILE}{suffix}")));
+                }
+                set_aside = Some(aside);
+                connect(&path)?
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let key = deployment_key(&connection)?;
+        Ok(State { connection, path, _lock: lock, key, set_aside })
+    }
+
+    /// A second connection for the delivery of notices.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses.
+    pub fn outbox(&self) -> Result<Outbox, Error> {
+        Ok(Outbox::new(connect(&self.path)?))
+    }
+
+    /// A connection for the delivery of notices, to the state file in `directory` that this process has open.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses.
+    pub fn another_outbox(directory: &Path) -> Result<Outbox, Error> {
+        Ok(Outbox::new(connect(&directory.join(FILE))?))
+    }
+
+    /// The deployment's secret key for fingerprints; made at the first start.
+    pub fn key(&self) -> &[u8; 16] {
+        &self.key
+    }
+
+    /// What the last commit left, if there was one that this version can read.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses. A checkpoint that cannot be decoded counts as none.
+    pub fn checkpoint(&self) -> Result<Option<Checkpoint>, Error> {
+        let blob: Option<Vec<u8>> =
+            self.connection.query_row("SELECT saved FROM checkpoint", [], |row| row.get(0)).optional()?;
+        let Some(saved) = blob.and_then(|blob| postcard::from_bytes(&blob).ok()) else { return Ok(None) };
+        let mut query =
+            self.connection.prepare("SELECT topic, partition, next_offset FROM position ORDER BY number")?;
+        let rows =
+            query.query_map([], |row| Ok((Partition { topic: row.get(0)?, number: row.get(1)? }, row.get(2)?)))?;
+        Ok(Some(Checkpoint { saved, positions: rows.collect::<Result<_, _>>()? }))
+    }
+
+    /// For each partition, the latest mark before which no record is later than `before`, and the marks after it.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses.
+    pub fn marks_since(&self, before: Timestamp) -> Result<Vec<Mark>, Error> {
+        let mut query = self.connection.prepare(
+            "SELECT topic, partition, next_offset, newest_us, floor_us FROM mark AS m
+             WHERE next_offset >= coalesce((SELECT max(next_offset) FROM mark AS e WHERE e.topic = m.topic
+                 AND e.partition = m.partition AND max(e.newest_us, e.floor_us) < ?1), 0)
+             ORDER BY topic, partition, next_offset",
+        )?;
+        let rows = query.query_map([before.as_micros()], |row| {
+            let frontier = Frontier {
+                newest: Timestamp::from_micros(row.get(3)?),
+                floor: Timestamp::from_micros(row.get(4)?),
+                idle: false,
+            };
+            Ok(Mark {
+                partition: Partition { topic: row.get(0)?, number: row.get(1)? },
+                next_offset: row.get(2)?,
+                frontier,
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Makes everything durable at once, or nothing.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses (a full disk, for one); then nothing has changed and the same commit may be tried again.
+    pub fn commit(&mut self, commit: &Commit<'_>) -> Result<(), Error> {
+        let blob = postcard::to_stdvec(commit.saved)?;
+        let transaction = self.connection.transaction()?;
+        transaction
+            .prepare_cached("INSERT OR REPLACE INTO checkpoint (id, at_us, saved) VALUES (1, ?1, ?2)")?
+            .execute(params![commit.now.as_micros(), blob])?;
+        write_positions(&transaction, commit)?;
+        for transition in commit.transitions {
+            write_transition(&transaction, transition)?;
+        }
+        for message in commit.messages {
+            outbox::insert(&transaction, message, commit.now)?;
+        }
+        for (incident, receivers) in commit.told {
+            for Receiver { notifier, recipient } in receivers {
+                transaction
+                    .prepare_cached(
+                        "INSERT OR IGNORE INTO told (incident, notifier, recipient, at_us) VALUES (?1, ?2, ?3, ?4)",
+                    )?
+                    .execute(params![incident, notifier, recipient, commit.now.as_micros()])?;
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Who was told of the beginning of an incident.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses.
+    pub fn told(&self, incident: &str) -> Result<Vec<Receiver>, Error> {
+        let mut query = self
+            .connection
+            .prepare_cached("SELECT notifier, recipient FROM told WHERE incident = ?1 ORDER BY notifier, recipient")?;
+        let rows = query.query_map([incident], |row| Ok(Receiver { notifier: row.get(0)?, recipient: row.get(1)? }))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Forgets marks that no rebuild needs (`before` as in [`State::marks_since`]) and history past its age.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses.
+    pub fn prune(&mut self, before: Timestamp, now: Timestamp) -> Result<(), Error> {
+        self.connection.execute(
+            "DELETE FROM mark WHERE next_offset < (SELECT max(next_offset) FROM mark AS e WHERE e.topic = mark.topic
+                 AND e.partition = mark.partition AND max(e.newest_us, e.floor_us) < ?1)",
+            [before.as_micros()],
+        )?;
+        let oldest = now.minus(HISTORY).as_micros();
+        self.connection.execute("DELETE FROM transition_log WHERE at_us < ?1", [oldest])?;
+        self.connection.execute("DELETE FROM outbox WHERE state = 'sent' AND created_us < ?1", [oldest])?;
+        Ok(())
+    }
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(Duration::from_secs(10))?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    // Power loss must not lose a commit: what is told outside depends on it.
+    connection.pragma_update(None, "synchronous", "full")?;
+    let format: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if format == 0 {
+        connection.execute_batch(include_str!("state/schema.sql"))?;
+        connection.pragma_update(None, "user_version", FORMAT)?;
+    } else if format != FORMAT {
+        return Err(rusqlite::Error::InvalidQuery);
+    }
+    connection.query_row("SELECT count(*) FROM checkpoint", [], |_| Ok(()))?;
+    Ok(connection)
+}
+
+/// Whether an error says that the file is no state of ours: worth setting it aside, unlike a full disk.
+fn is_damage(error: &rusqlite::Error) -> bool {
+    match error {
+        rusqlite::Error::InvalidQuery => true,
+        rusqlite::Error::SqliteFailure(failure, _) => {
+            matches!(
+                failure.code,
+                rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::Unknown
+            )
+        }
+        _ => false,
+    }
+}
+
+fn deployment_key(connection: &Connection) -> Result<[u8; 16], Error> {
+    let known: Option<Vec<u8>> = connection
+        .query_row("SELECT value FROM meta WHERE key = 'fingerprint_key'", [], |row| row.get(0))
+        .optional()?;
+    if let Some(key) = known.and_then(|key| <[u8; 16]>::try_from(key).ok()) {
+        return Ok(key);
+    }
+    let mut key = [0; 16];
+    let random = ring::rand::SystemRandom::new();
+    ring::rand::SecureRandom::fill(&random, &mut key).map_err(|_| rusqlite::Error::InvalidQuery)?;
+    connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('fingerprint_key', ?1)", [key.as_slice()])?;
+    Ok(key)
+}
+
+fn write_positions(transaction: &Transaction<'_>, commit: &Commit<'_>) -> rusqlite::Result<()> {
+    let mut position = transaction.prepare_cached(
+        "INSERT OR REPLACE INTO position (number, topic, partition, next_offset) VALUES (?1, ?2, ?3, ?4)",
+    )?;
+    for (number, (partition, next_offset)) in (0_i64..).zip(commit.positions) {
+        position.execute(params![number, partition.topic, partition.number, next_offset])?;
+    }
+    let mut mark = transaction.prepare_cached(
+        "INSERT OR REPLACE INTO mark (topic, partition, next_offset, newest_us, floor_us) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    for Mark { partition, next_offset, frontier } in commit.marks {
+        let (newest, floor) = (frontier.newest.as_micros(), frontier.floor.as_micros());
+        mark.execute(params![partition.topic, partition.number, next_offset, newest, floor])?;
+    }
+    Ok(())
+}
+
+fn write_transition(transaction: &Transaction<'_>, transition: &Transition) -> rusqlite::Result<()> {
+    let headline = transition.evidence.first();
+    let mut insert = transaction.prepare_cached(
+        "INSERT INTO transition_log (at_us, at, rule, model, dimension, segment, severity, change, since, incident,
+             sequence, indicator, value, bound, n_eff) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)",
+    )?;
+    insert.execute(params![
+        transition.at.as_micros(),
+        transition.at.to_string(),
+        transition.rule,
+        transition.model,
+        transition.segment.as_ref().map(|(dimension, _)| dimension),
+        transition.segment.as_ref().map(|(_, value)| value),
+        transition.severity.name(),
+        transition.change.name(),
+        transition.since.to_string(),
+        transition.incident,
+        transition.sequence,
+        headline.map(|evidence| evidence.indicator),
+        headline.and_then(|evidence| evidence.value.as_ref().ok()),
+        headline.map(|evidence| evidence.bound.to_string()),
+        headline.map(|evidence| evidence.n_eff),
+    ])?;
+    Ok(())
+}

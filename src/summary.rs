@@ -1,1 +1,150 @@
-//! (to be written)
+//! Outcomes → exact sums, per series and tick.
+//!
+//! Integers for counts, [`ExactSum`] for reals: the sums of a tick form an abelian group, so any order, split or merge
+//! of its outcomes gives the same bits, and a correction is a subtraction.
+
+use std::collections::{BTreeMap, HashMap};
+
+use smallvec::SmallVec;
+
+use crate::clock::Tick;
+use crate::exact::{ExactSum, Histogram};
+use crate::indicator::{Addition, Term};
+use crate::join::Outcome;
+use crate::series::SeriesId;
+
+/// The sum of one term.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cell {
+    /// How many outcomes.
+    Count(i64),
+    /// Sum of reals.
+    Real(ExactSum),
+    /// How many outcomes in each bin.
+    Bins(Histogram),
+}
+
+impl Cell {
+    /// The empty sum of a term.
+    pub fn empty(term: &Term) -> Cell {
+        match term.of {
+            Addition::Count(_) => Cell::Count(0),
+            Addition::Real(_) => Cell::Real(ExactSum::default()),
+            Addition::Bin { .. } => Cell::Bins(Histogram::default()),
+        }
+    }
+
+    /// Adds the sum of the same term over other outcomes.
+    pub fn add(&mut self, other: &Cell) {
+        match (self, other) {
+            (Cell::Count(sum), Cell::Count(more)) => *sum += more,
+            (Cell::Real(sum), Cell::Real(more)) => sum.add_sum(more),
+            (Cell::Bins(sum), Cell::Bins(more)) => sum.add_sum(more),
+            _ => debug_assert!(false, "cells of different terms"),
+        }
+    }
+
+    /// Takes back what [`Cell::add`] added.
+    pub fn subtract(&mut self, other: &Cell) {
+        match (self, other) {
+            (Cell::Count(sum), Cell::Count(less)) => *sum -= less,
+            (Cell::Real(sum), Cell::Real(less)) => sum.subtract_sum(less),
+            (Cell::Bins(sum), Cell::Bins(less)) => sum.subtract_sum(less),
+            _ => debug_assert!(false, "cells of different terms"),
+        }
+    }
+
+    /// The nearest numbers to the sums, `add(index, number)` for each that is not zero.
+    #[expect(clippy::cast_precision_loss, reason = "counts of one tick are far below 2^53")]
+    pub fn each_number(&self, mut add: impl FnMut(usize, f64)) {
+        match self {
+            Cell::Count(0) => {}
+            Cell::Count(sum) => add(0, *sum as f64),
+            Cell::Real(sum) => add(0, sum.value()),
+            Cell::Bins(bins) => bins.iter().for_each(|(bin, count)| add(bin as usize, count as f64)),
+        }
+    }
+
+    fn apply(&mut self, addend: Addend, added: bool) {
+        match (self, addend) {
+            (_, Addend::Nothing) => {}
+            (Cell::Count(sum), Addend::One) => *sum += if added { 1 } else { -1 },
+            (Cell::Real(sum), Addend::Number(number)) if added => sum.add(number),
+            (Cell::Real(sum), Addend::Number(number)) => sum.subtract(number),
+            (Cell::Bins(bins), Addend::Bin(bin)) => bins.add_count(bin, if added { 1 } else { -1 }),
+            _ => debug_assert!(false, "an addend of another term"),
+        }
+    }
+}
+
+/// What one outcome adds to one term.
+#[derive(Clone, Copy)]
+enum Addend {
+    Nothing,
+    One,
+    Number(f64),
+    Bin(u32),
+}
+
+impl Addend {
+    fn of(term: &Term, outcome: &Outcome) -> Addend {
+        match term.of {
+            Addition::Count(takes_part) if takes_part(outcome) => Addend::One,
+            Addition::Count(_) => Addend::Nothing,
+            Addition::Real(number) => number(outcome).map_or(Addend::Nothing, Addend::Number),
+            Addition::Bin { of, .. } => {
+                of(outcome).and_then(|bin| u32::try_from(bin).ok()).map_or(Addend::Nothing, Addend::Bin)
+            }
+        }
+    }
+}
+
+/// Sums of one series in one tick, one cell a term of its model.
+pub type TickSums = Vec<Cell>;
+
+/// The sums of all ticks that are not sealed.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    open: BTreeMap<Tick, HashMap<SeriesId, TickSums>>,
+}
+
+impl Summary {
+    /// Adds an outcome to its series in its tick, or takes it back.
+    pub fn apply(&mut self, tick: Tick, series: &[SeriesId], terms: &[&Term], outcome: &Outcome, added: bool) {
+        let addends: SmallVec<[Addend; 24]> = terms.iter().map(|term| Addend::of(term, outcome)).collect();
+        let open = self.open.entry(tick).or_default();
+        for id in series {
+            let sums = open.entry(*id).or_insert_with(|| terms.iter().map(|term| Cell::empty(term)).collect());
+            for (cell, addend) in sums.iter_mut().zip(&addends) {
+                cell.apply(*addend, added);
+            }
+        }
+    }
+
+    /// The earliest tick that is open.
+    pub fn first_open(&self) -> Option<Tick> {
+        self.open.keys().next().copied()
+    }
+
+    /// Closes a tick and gives its sums.
+    pub fn close(&mut self, tick: Tick) -> HashMap<SeriesId, TickSums> {
+        self.open.remove(&tick).unwrap_or_default()
+    }
+
+    /// The sums of all open ticks, in order of time; what a checkpoint keeps.
+    pub fn open(&self) -> impl Iterator<Item = (Tick, SeriesId, &TickSums)> {
+        self.open.iter().flat_map(|(tick, all)| all.iter().map(move |(series, sums)| (*tick, *series, sums)))
+    }
+
+    /// Puts back what a checkpoint kept.
+    pub fn restore(&mut self, tick: Tick, series: SeriesId, sums: TickSums) {
+        self.open.entry(tick).or_default().insert(series, sums);
+    }
+
+    /// Rearranges the open sums of a series after its model's terms have changed.
+    pub fn rearrange(&mut self, arrange: impl Fn(SeriesId, &TickSums) -> Option<TickSums>) {
+        for all in self.open.values_mut() {
+            *all = all.iter().filter_map(|(series, sums)| Some((*series, arrange(*series, sums)?))).collect();
+        }
+    }
+}

@@ -276,7 +276,7 @@ fn footer(notice: &Notice<'_>, options: &Rendering) -> Vec<String> {
     let first = notice.first;
     let mut lines = vec![format!("rule {}", clean(&first.rule, TEXT_MAX))];
     if let (true, Some(incident)) = (notice.others.is_empty(), &first.incident) {
-        lines.push(format!("incident {}, message {} of it", clean(incident, TEXT_MAX), first.sequence));
+        lines.push(format!("incident {}, transition {}", clean(incident, TEXT_MAX), first.sequence));
     }
     lines.push(said_by(options));
     lines

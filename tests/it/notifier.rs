@@ -7,6 +7,7 @@ use modelwatch::settings::{Problems, Table};
 mod email;
 mod golden;
 mod sample;
+mod tls;
 mod webhook;
 
 /// The configuration that `text` holds, which must be right.

@@ -232,6 +232,26 @@ async fn mail_in_a_directory_names_the_thread_and_survives_hostile_names() {
 }
 
 #[tokio::test]
+async fn another_parser_finds_the_same_mail() {
+    const PROGRAM: &str = "import email, email.policy, json, sys
+mail = email.message_from_binary_file(open(sys.argv[1], 'rb'), policy=email.policy.default)
+text, html = mail.iter_parts()
+print(json.dumps([str(mail.defects), mail['subject'], mail['x-modelwatch-model'], text.get_content(), html.get_content()]))";
+    let directory = tempfile::tempdir().expect("a directory");
+    let notifier = notifier(&format!("directory = {:?}", directory.path()));
+    let message =
+        message(&[Transition { model: "Prüfung–模型".to_owned(), ..transition(Change::Fired) }], "ops@b.example");
+    notifier.send(&message).await.expect("written");
+    let path = directory.path().join(format!("{}.eml", message.id));
+    let output = std::process::Command::new("python3").args(["-c", PROGRAM]).arg(&path).output().expect("python3");
+    let found: Vec<String> = serde_json::from_slice(&output.stdout).expect("JSON");
+    let text = message.text.replace("\r\n", "\n");
+    assert_eq!(found, ["[]", &message.subject, "Prüfung–模型", &text, &message.html].map(ToOwned::to_owned));
+    let mail = std::fs::read(path).expect("a mail");
+    assert!(mail.split(|byte| *byte == b'\n').all(|line| line.len() <= 999), "a line is too long");
+}
+
+#[tokio::test]
 async fn silence_at_the_end_of_a_message_is_given_more_time() {
     let started = std::time::Instant::now();
     assert_retry(send(&[("END", Act::Hang)], "timeout = '50ms'").await.0, "no answer within 250ms");

@@ -1,0 +1,173 @@
+//! Delivery: one thread a notifier takes what is due from the outbox, hands it over, and notes what came of it.
+//!
+//! The outbox is the only queue. A crash between a receiver's answer and the note sends the notice once more, with the
+//! same id; a slow or dead receiver holds back nobody but its own notifier.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tracing::{error, info, warn};
+
+use crate::clock::{Clock, Timestamp};
+use crate::metrics::NOTICES;
+use crate::notification::{self, Receiver, Rendering};
+use crate::notifier::{Notifier, SendError, retry_delay};
+use crate::state::{Outbox, Owed};
+
+/// How often an idle thread looks into the outbox even if nobody rang.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// The notifiers, by name.
+pub type Notifiers = BTreeMap<String, Arc<dyn Notifier>>;
+
+/// Everybody who can be told, in the order of the notifiers' names.
+pub fn receivers(notifiers: &Notifiers) -> Vec<Receiver> {
+    let of = |(name, notifier): (&String, &Arc<dyn Notifier>)| {
+        let notifier_name = name.clone();
+        notifier
+            .recipients()
+            .into_iter()
+            .map(move |recipient| Receiver { notifier: notifier_name.clone(), recipient })
+            .collect::<Vec<_>>()
+    };
+    notifiers.iter().flat_map(of).collect()
+}
+
+/// Wakes the delivery threads.
+#[derive(Debug, Default)]
+pub struct Bell {
+    stopped: AtomicBool,
+    rung: Mutex<u64>,
+    ring: Condvar,
+}
+
+impl Bell {
+    /// Something may be due.
+    pub fn ring(&self) {
+        *self.rung.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.ring.notify_all();
+    }
+
+    /// No new attempt is begun; those in flight end by themselves.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        self.ring();
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
+    /// Waits for the bell to ring after it had rung `heard` times, at most for `wait`.
+    fn wait(&self, heard: u64, wait: Duration) -> u64 {
+        let rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.ring.wait_timeout_while(rung, wait, |rung| *rung == heard && !self.is_stopped());
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+/// What a delivery thread works with.
+pub struct Delivery {
+    /// The notifier's name.
+    pub name: String,
+    /// The notifier.
+    pub notifier: Arc<dyn Notifier>,
+    /// The outbox, on a connection of its own.
+    pub outbox: Outbox,
+    /// Everybody who can be told of a dead letter.
+    pub others: Vec<Receiver>,
+    /// How notices are written.
+    pub rendering: Rendering,
+    /// How long an undelivered notice is tried again.
+    pub give_up_after: Duration,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Rung when something may be due.
+    pub bell: Arc<Bell>,
+    /// Where sending happens.
+    pub runtime: Handle,
+}
+
+impl Delivery {
+    /// Delivers until the bell says stop.
+    pub fn run(mut self) {
+        let mut heard = 0;
+        while !self.bell.is_stopped() {
+            match self.deliver_next() {
+                Ok(true) => {}
+                Ok(false) => heard = self.bell.wait(heard, self.until_next()),
+                Err(problem) => {
+                    error!(notifier = self.name, %problem, "the outbox cannot be read or written");
+                    heard = self.bell.wait(heard, LOOK_EVERY);
+                }
+            }
+        }
+    }
+
+    fn until_next(&self) -> Duration {
+        let due = self.outbox.next_attempt(&self.name).ok().flatten();
+        due.map_or(LOOK_EVERY, |due| due.since(self.clock.now()).clamp(Duration::from_millis(10), LOOK_EVERY))
+    }
+
+    /// Makes one attempt, if one is due.
+    fn deliver_next(&mut self) -> Result<bool, crate::state::Error> {
+        let Some(owed) = self.outbox.next_due(&self.name, self.clock.now())? else { return Ok(false) };
+        let sent = self.runtime.block_on(self.notifier.send(&owed.message));
+        let now = self.clock.now();
+        let Owed { message, attempts, created } = &owed;
+        let result = match sent {
+            Ok(answer) => {
+                info!(notifier = self.name, recipient = message.recipient, id = message.id, answer, "notice sent");
+                self.outbox.sent(&message.id, &answer, now)?;
+                "sent"
+            }
+            Err(SendError::Retry { reason, after }) if now.since(*created) < self.give_up_after => {
+                let wait = retry_delay(&message.id, attempts + 1).max(after.unwrap_or_default());
+                warn!(
+                    notifier = self.name,
+                    recipient = message.recipient,
+                    id = message.id,
+                    reason,
+                    ?wait,
+                    "notice not sent, to be tried again"
+                );
+                self.outbox.retry(&message.id, &reason, now.plus(wait))?;
+                "retry"
+            }
+            Err(SendError::Retry { reason, .. } | SendError::Refused { reason }) => {
+                self.bury(&owed, &reason, now)?;
+                "dead"
+            }
+        };
+        metrics::counter!(NOTICES.name, "notifier" => self.name.clone(), "result" => result).increment(1);
+        Ok(true)
+    }
+
+    /// Gives a notice up, visibly, and tells everybody else. The failure of such a telling is not told in turn.
+    fn bury(&mut self, owed: &Owed, reason: &str, now: Timestamp) -> Result<(), crate::state::Error> {
+        let message = &owed.message;
+        error!(
+            notifier = self.name,
+            recipient = message.recipient,
+            id = message.id,
+            reason,
+            "notice given up: a dead letter"
+        );
+        let is_other = |r: &&Receiver| r.notifier != message.notifier || r.recipient != message.recipient;
+        let told: Vec<_> = match notification::is_delivery_failure(message) {
+            true => Vec::new(),
+            false => self
+                .others
+                .iter()
+                .filter(is_other)
+                .map(|receiver| notification::delivery_failure(message, reason, receiver, now, &self.rendering))
+                .collect(),
+        };
+        self.outbox.dead(&message.id, reason, &told, now)?;
+        self.bell.ring();
+        Ok(())
+    }
+}

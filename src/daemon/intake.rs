@@ -1,0 +1,128 @@
+//! Records → events → the core, with what could not be used counted by reason.
+
+use std::collections::BTreeMap;
+
+use crate::alert::Transition;
+use crate::clock::Timestamp;
+use crate::decode::json::Json;
+use crate::decode::{Decode, Mapping, Rejection};
+use crate::pipeline::{Options, Pipeline};
+use crate::source::{Batch, Partition, PartitionIndex, Record};
+
+/// What was rejected for one reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// How often.
+    pub count: u64,
+    /// Where it happened last: `topic/partition@offset`.
+    pub sample: String,
+    /// What was wrong there.
+    pub problem: String,
+}
+
+/// Rejections by reason.
+pub type RejectedByReason = BTreeMap<&'static str, Rejected>;
+
+/// Decodes records and feeds the core.
+#[derive(Debug)]
+pub struct Intake {
+    /// The core.
+    pub pipeline: Pipeline,
+    mapping: Mapping,
+    /// By partition number.
+    partitions: Vec<Partition>,
+    decoders: Vec<Json>,
+    /// By topic.
+    records: BTreeMap<String, u64>,
+    rejected: RejectedByReason,
+}
+
+impl Intake {
+    /// With an empty or restored core.
+    pub fn new(pipeline: Pipeline, mapping: Mapping) -> Intake {
+        Intake {
+            pipeline,
+            mapping,
+            partitions: Vec::new(),
+            decoders: Vec::new(),
+            records: BTreeMap::new(),
+            rejected: BTreeMap::new(),
+        }
+    }
+
+    /// Makes the source's partitions known; their order is that of their numbers.
+    pub fn expect_partitions(&mut self, partitions: &[Partition]) {
+        for partition in &partitions[self.partitions.len().min(partitions.len())..] {
+            self.partitions.push(partition.clone());
+            self.decoders.push(Json::new(&self.mapping, self.mapping.roles(&partition.topic)));
+            self.records.entry(partition.topic.clone()).or_default();
+        }
+        self.pipeline.expect_partitions(self.partitions.len());
+    }
+
+    /// Other options and mapping from now on; what was counted stays. Gives the alerts that ended by it.
+    pub fn reload(&mut self, mapping: Mapping, options: Options, key: &[u8; 16]) -> Vec<Transition> {
+        self.decoders = self.partitions.iter().map(|p| Json::new(&mapping, mapping.roles(&p.topic))).collect();
+        self.mapping = mapping;
+        self.pipeline.reload(options, key)
+    }
+
+    /// The partitions, by number.
+    pub fn partitions(&self) -> &[Partition] {
+        &self.partitions
+    }
+
+    /// Records so far, by topic.
+    pub fn records(&self) -> &BTreeMap<String, u64> {
+        &self.records
+    }
+
+    /// Rejections so far.
+    pub fn rejected(&self) -> &RejectedByReason {
+        &self.rejected
+    }
+
+    /// Takes in a batch.
+    pub fn take(&mut self, batch: &Batch, now: Timestamp) {
+        for record in batch.records() {
+            self.take_record(&record, now);
+        }
+    }
+
+    /// Takes in one record.
+    pub fn take_record(&mut self, record: &Record<'_>, now: Timestamp) {
+        let Some(decoder) = self.decoders.get(record.partition as usize) else { return };
+        let pipeline = &mut self.pipeline;
+        let taken = decoder.decode(record).and_then(|events| pipeline.take(record.partition, &events, now));
+        if let Some(count) = self.partitions.get(record.partition as usize).and_then(|p| self.records.get_mut(&p.topic))
+        {
+            *count += 1;
+        }
+        if let Err(rejection) = taken {
+            self.reject(record.partition, record.offset, &rejection);
+        }
+    }
+
+    /// Puts one record into the join alone: it was counted before the checkpoint. Trouble was counted then, too.
+    pub fn rebuild_record(&mut self, record: &Record<'_>, now: Timestamp) {
+        let Some(decoder) = self.decoders.get(record.partition as usize) else { return };
+        if let Ok(events) = decoder.decode(record) {
+            self.pipeline.rebuild(record.partition, &events, now);
+        }
+    }
+
+    fn reject(&mut self, partition: PartitionIndex, offset: i64, rejection: &Rejection) {
+        let known = self.rejected.get(rejection.reason()).map_or(0, |rejected| rejected.count);
+        // The words are made anew only now and then: all-bad input must not cost more than good input.
+        if known >= 1_000 && known % 1_000 != 0 {
+            if let Some(rejected) = self.rejected.get_mut(rejection.reason()) {
+                rejected.count += 1;
+            }
+            return;
+        }
+        let Partition { topic, number } = &self.partitions[partition as usize];
+        let problem: String = rejection.to_string().chars().take(200).collect();
+        let rejected = Rejected { count: known + 1, sample: format!("{topic}/{number}@{offset}"), problem };
+        self.rejected.insert(rejection.reason(), rejected);
+    }
+}

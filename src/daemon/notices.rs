@@ -1,0 +1,55 @@
+//! Transitions → messages for everybody who is to be told.
+//!
+//! Who was told of an incident's beginning is owed its end, whatever the configuration says by then; everybody else is
+//! not bothered with the end of something they never heard of.
+
+use std::collections::BTreeMap;
+
+use crate::alert::{Change, Transition};
+use crate::clock::Timestamp;
+use crate::notification::{self, Message, Receiver, Rendering};
+
+/// Who was told of the beginning of an incident.
+pub type Told = BTreeMap<String, Vec<Receiver>>;
+
+/// The messages owed for the transitions of one step, and who is told of which incident from now on.
+///
+/// `receivers` is everybody who can be told; `told` looks up who was told of the beginning of an incident.
+pub fn owed(
+    transitions: &[Transition],
+    receivers: &[Receiver],
+    mut told: impl FnMut(&str) -> Vec<Receiver>,
+    now: Timestamp,
+    rendering: &Rendering,
+) -> (Vec<Message>, Told) {
+    let mut beginnings = Told::new();
+    let mut per_receiver: Vec<(Receiver, Vec<Transition>)> = Vec::new();
+    for transition in transitions {
+        let to = match &transition.incident {
+            Some(incident) if !begins(transition.change) => {
+                beginnings.get(incident).cloned().unwrap_or_else(|| told(incident))
+            }
+            _ => receivers.iter().filter(|r| transition.notify.contains(&r.notifier)).cloned().collect(),
+        };
+        if let (Some(incident), true) = (&transition.incident, begins(transition.change)) {
+            beginnings.insert(incident.clone(), to.clone());
+        }
+        for receiver in to {
+            match per_receiver.iter_mut().find(|(known, _)| *known == receiver) {
+                Some((_, own)) => own.push(transition.clone()),
+                None => per_receiver.push((receiver, vec![transition.clone()])),
+            }
+        }
+    }
+    let messages = per_receiver.iter().flat_map(|(receiver, own)| {
+        notification::notices(own)
+            .into_iter()
+            .map(|notice| notification::render(&notice, receiver, now, rendering))
+            .collect::<Vec<_>>()
+    });
+    (messages.collect(), beginnings)
+}
+
+fn begins(change: Change) -> bool {
+    matches!(change, Change::Fired | Change::NoData(_))
+}

@@ -1,0 +1,63 @@
+//! Filling the join table after a restart, from records that were counted before the checkpoint.
+//!
+//! The join is a function of the set of events and their effective times, and effective times are a function of a
+//! partition's content and its frontier at the start. So reading on from an earlier mark, with the frontiers that were
+//! noted there, gives the table of the checkpoint, whatever the order.
+
+use super::{Counts, Pipeline};
+use crate::clock::Timestamp;
+use crate::event::Events;
+use crate::source::PartitionIndex;
+use crate::watermark::{Frontier, Watermark};
+
+/// What is put aside while the table is filled.
+#[derive(Debug)]
+pub struct Rebuilding {
+    watermark: Watermark,
+    counts: Counts,
+}
+
+impl Pipeline {
+    /// Begins to fill the table: partitions start with these frontiers.
+    pub fn begin_rebuild(&mut self, frontiers: Vec<Frontier>) -> Rebuilding {
+        let mut watermark = Watermark::new(self.options.lateness);
+        watermark.restore(Timestamp::MIN, frontiers);
+        Rebuilding { watermark: std::mem::replace(&mut self.watermark, watermark), counts: self.counts() }
+    }
+
+    /// Raises a partition's frontier, as was noted at this place.
+    pub fn raise(&mut self, partition: PartitionIndex, floor: Timestamp) {
+        self.watermark.raise(partition, floor);
+    }
+
+    /// Puts the events of a record into the table alone. What could not be used then cannot be used now.
+    pub fn rebuild(&mut self, partition: PartitionIndex, events: &Events<'_>, now: Timestamp) {
+        // The verdict was counted the first time.
+        let _counted = self.join_events(partition, events, now);
+        self.changes.clear();
+    }
+
+    /// Ends the filling: the core is as it was at the checkpoint.
+    pub fn end_rebuild(&mut self, before: Rebuilding) {
+        self.watermark = before.watermark;
+        if let Some(next) = self.next {
+            let read = |model: u32, truth: &crate::join::Truth| super::read(&self.specs, &self.spec_of, model, truth);
+            self.join.seal(next - 1, self.grid.end_of(next - 1), &read, &mut self.changes);
+            self.changes.clear();
+        }
+        self.join.restore_counts(before.counts.join);
+        self.counts = before.counts;
+    }
+
+    /// Records of before this instant cannot matter to the join any more; `None` before the first seal.
+    pub fn join_horizon(&self) -> Option<Timestamp> {
+        let longest = self.specs.iter().map(|spec| spec.window.dedupe_micros).max()?;
+        let sealed = self.sealed_until()?;
+        Some(Timestamp::from_micros(sealed.as_micros().saturating_sub(longest)))
+    }
+
+    /// A partition's frontier.
+    pub fn frontier(&self, partition: PartitionIndex) -> Option<Frontier> {
+        self.watermark.frontiers().get(partition as usize).copied()
+    }
+}

@@ -1,0 +1,195 @@
+//! The outbox: notices that are owed, with their attempts.
+
+use std::fmt;
+
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+
+use super::Error;
+use crate::clock::Timestamp;
+use crate::notification::Message;
+
+/// The delivery's own connection to the state file.
+pub struct Outbox(Connection);
+
+/// A notice that is due.
+#[derive(Clone, Debug)]
+pub struct Owed {
+    /// What is to be delivered.
+    pub message: Message,
+    /// Attempts so far.
+    pub attempts: u32,
+    /// Since when it is owed.
+    pub created: Timestamp,
+}
+
+/// A notice that will not be delivered.
+#[derive(Clone, Debug)]
+pub struct DeadLetter {
+    /// What was to be delivered.
+    pub message: Message,
+    /// Why it was given up.
+    pub answer: String,
+}
+
+/// How many notices are in which state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OutboxCounts {
+    /// Owed.
+    pub pending: i64,
+    /// Given up.
+    pub dead: i64,
+}
+
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Outbox")
+    }
+}
+
+/// Writes a notice into the outbox; one that is there already (by id) stays as it is.
+pub(super) fn insert(transaction: &Transaction<'_>, message: &Message, now: Timestamp) -> Result<(), Error> {
+    let mut insert = transaction.prepare_cached(
+        "INSERT OR IGNORE INTO outbox (id, notifier, recipient, message, created_us, next_attempt_us)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?5)",
+    )?;
+    let text = serde_json::to_string(message).unwrap_or_default();
+    insert.execute(params![message.id, message.notifier, message.recipient, text, now.as_micros()])?;
+    Ok(())
+}
+
+impl Outbox {
+    pub(super) fn new(connection: Connection) -> Outbox {
+        Outbox(connection)
+    }
+
+    /// The next notice of a notifier that is due.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses.
+    pub fn next_due(&self, notifier: &str, now: Timestamp) -> Result<Option<Owed>, Error> {
+        let mut query = self.0.prepare_cached(
+            "SELECT message, attempts, created_us FROM outbox
+             WHERE state = 'pending' AND notifier = ?1 AND next_attempt_us <= ?2 ORDER BY next_attempt_us, number LIMIT 1",
+        )?;
+        let owed = |row: &Row<'_>| {
+            Ok(Owed { message: message(row, 0)?, attempts: row.get(1)?, created: Timestamp::from_micros(row.get(2)?) })
+        };
+        Ok(query.query_row(params![notifier, now.as_micros()], owed).optional()?)
+    }
+
+    /// When the next notice of a notifier is due, if one is owed.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses.
+    pub fn next_attempt(&self, notifier: &str) -> Result<Option<Timestamp>, Error> {
+        let mut query = self
+            .0
+            .prepare_cached("SELECT min(next_attempt_us) FROM outbox WHERE state = 'pending' AND notifier = ?1")?;
+        let due: Option<i64> = query.query_row([notifier], |row| row.get(0))?;
+        Ok(due.map(Timestamp::from_micros))
+    }
+
+    /// The receiver took it.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses; the notice is then sent again, with the same id.
+    pub fn sent(&self, id: &str, answer: &str, now: Timestamp) -> Result<(), Error> {
+        let query =
+            "UPDATE outbox SET state = 'sent', attempts = attempts + 1, answer = ?2, ended_us = ?3 WHERE id = ?1";
+        self.0.execute(query, params![id, answer, now.as_micros()])?;
+        Ok(())
+    }
+
+    /// To be tried again at `next`.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses.
+    pub fn retry(&self, id: &str, answer: &str, next: Timestamp) -> Result<(), Error> {
+        let query = "UPDATE outbox SET attempts = attempts + 1, answer = ?2, next_attempt_us = ?3 WHERE id = ?1";
+        self.0.execute(query, params![id, answer, next.as_micros()])?;
+        Ok(())
+    }
+
+    /// Never to be tried again; `told` are the notices that tell others about it, owed from now on.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses.
+    pub fn dead(&mut self, id: &str, answer: &str, told: &[Message], now: Timestamp) -> Result<(), Error> {
+        let transaction = self.0.transaction()?;
+        transaction.execute(
+            "UPDATE outbox SET state = 'dead', attempts = attempts + 1, answer = ?2, ended_us = ?3 WHERE id = ?1",
+            params![id, answer, now.as_micros()],
+        )?;
+        for message in told {
+            insert(&transaction, message, now)?;
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Whether a notice is due that was never tried.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses.
+    pub fn first_attempts_due(&self, now: Timestamp) -> Result<bool, Error> {
+        let query =
+            "SELECT count(*) > 0 FROM outbox WHERE state = 'pending' AND attempts = 0 AND next_attempt_us <= ?1";
+        Ok(self.0.query_row(query, [now.as_micros()], |row| row.get(0))?)
+    }
+
+    /// Gives up what is owed to notifiers that are not among `known`; gives their number.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses.
+    pub fn bury_unknown(&self, known: &[&str], now: Timestamp) -> Result<usize, Error> {
+        let mut query = self.0.prepare("SELECT DISTINCT notifier FROM outbox WHERE state = 'pending'")?;
+        let owed = query.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
+        let mut buried = 0;
+        for gone in owed.iter().filter(|name| !known.contains(&name.as_str())) {
+            buried += self.0.execute(
+                "UPDATE outbox SET state = 'dead', answer = 'the notifier is no longer configured', ended_us = ?2
+                 WHERE state = 'pending' AND notifier = ?1",
+                params![gone, now.as_micros()],
+            )?;
+        }
+        Ok(buried)
+    }
+
+    /// How many notices are owed and how many were given up.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses.
+    pub fn counts(&self) -> Result<OutboxCounts, Error> {
+        let query =
+            "SELECT count(*) FILTER (WHERE state = 'pending'), count(*) FILTER (WHERE state = 'dead') FROM outbox";
+        Ok(self.0.query_row(query, [], |row| Ok(OutboxCounts { pending: row.get(0)?, dead: row.get(1)? }))?)
+    }
+
+    /// The notices that were given up, the latest last.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses.
+    pub fn dead_letters(&self) -> Result<Vec<DeadLetter>, Error> {
+        let mut query = self.0.prepare("SELECT message, answer FROM outbox WHERE state = 'dead' ORDER BY number")?;
+        let rows = query.query_map([], |row| {
+            Ok(DeadLetter { message: message(row, 0)?, answer: row.get::<_, Option<String>>(1)?.unwrap_or_default() })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+fn message(row: &Row<'_>, column: usize) -> rusqlite::Result<Message> {
+    let text: String = row.get(column)?;
+    serde_json::from_str(&text).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
+    })
+}
