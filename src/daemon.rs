@@ -116,8 +116,11 @@ impl Daemon {
             inbox: inbox.clone(),
         };
         let engine = std::thread::Builder::new().name("engine".to_owned()).spawn(move || {
-            if let Err(problem) = beginning.run(&inputs) {
-                error!("{problem:#}");
+            let stopping = Arc::clone(&beginning.stopping);
+            match beginning.run(&inputs) {
+                Ok(()) => {}
+                Err(problem) if stopping.load(Ordering::SeqCst) => info!("{problem:#}"),
+                Err(problem) => error!("{problem:#}"),
             }
         })?;
         let state_directory = config.state_directory.clone();
@@ -170,6 +173,7 @@ impl Daemon {
         let bell = Arc::new(Bell::default());
         *self.bell.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&bell);
         let outbox = || State::another_outbox(&self.state_directory);
+        outbox()?.bury_unknown(&notifiers.keys().map(String::as_str).collect::<Vec<_>>(), self.clock.now())?;
         self.couriers = start_couriers(&config, &notifiers, &self.clock, &self.runtime, &bell, outbox)?;
         self.inbox.send(Input::Reload(Box::new(reload))).map_err(|_| anyhow::anyhow!("the engine has ended"))?;
         self.config = config;

@@ -26,6 +26,8 @@ pub use outbox::{DeadLetter, Outbox, OutboxCounts, Owed};
 const FORMAT: i64 = 1;
 /// How long transitions and delivered notices are kept.
 const HISTORY: Duration = Duration::from_secs(90 * 86_400);
+/// Why a notice is dead whose notifier is gone.
+const NOT_CONFIGURED: &str = "the notifier is no longer configured";
 const FILE: &str = "modelwatch.db";
 
 /// Why the state cannot be used.
@@ -85,6 +87,8 @@ pub struct Commit<'a> {
     pub transitions: &'a [Transition],
     /// What is owed for that.
     pub messages: &'a [Message],
+    /// What is owed to notifiers that are no longer configured: dead letters at once.
+    pub undeliverable: &'a [Message],
     /// Who is told of the beginnings of which incidents.
     pub told: &'a BTreeMap<String, Vec<Receiver>>,
 }
@@ -219,6 +223,10 @@ impl State {
         }
         for message in commit.messages {
             outbox::insert(&transaction, message, commit.now)?;
+        }
+        for message in commit.undeliverable {
+            outbox::insert(&transaction, message, commit.now)?;
+            outbox::bury(&transaction, &message.id, NOT_CONFIGURED, commit.now)?;
         }
         for (incident, receivers) in commit.told {
             for Receiver { notifier, recipient } in receivers {

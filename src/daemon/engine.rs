@@ -90,6 +90,8 @@ pub struct Engine {
     marks: Vec<Mark>,
     transitions: Vec<Transition>,
     messages: Vec<Message>,
+    /// Owed to notifiers that are no longer configured.
+    undeliverable: Vec<Message>,
     told: Told,
     gaps: BTreeMap<&'static str, u64>,
     committed_at: Timestamp,
@@ -138,6 +140,7 @@ impl Engine {
             marks: Vec::new(),
             transitions: Vec::new(),
             messages: Vec::new(),
+            undeliverable: Vec::new(),
             told: Told::new(),
             gaps: BTreeMap::new(),
             committed_at: now,
@@ -263,7 +266,18 @@ impl Engine {
             })
         };
         let (messages, told) = notices::owed(&transitions, &self.receivers, lookup, now, &self.rendering);
+        let configured = |message: &Message| self.receivers.iter().any(|r| r.notifier == message.notifier);
+        let (messages, undeliverable): (Vec<_>, Vec<_>) = messages.into_iter().partition(configured);
+        for message in &undeliverable {
+            error!(
+                notifier = message.notifier,
+                recipient = message.recipient,
+                id = message.id,
+                "owed to a notifier that is no longer configured: a dead letter"
+            );
+        }
         self.messages.extend(messages);
+        self.undeliverable.extend(undeliverable);
         self.told.extend(told);
         self.transitions.extend(transitions);
     }
@@ -288,6 +302,7 @@ impl Engine {
             marks: &self.marks,
             transitions: &self.transitions,
             messages: &self.messages,
+            undeliverable: &self.undeliverable,
             told: &self.told,
         };
         let committed = self.state.commit(&commit);
@@ -311,6 +326,7 @@ impl Engine {
         self.healthy = true;
         self.marks.clear();
         self.transitions.clear();
+        self.undeliverable.clear();
         self.told.clear();
         if !self.messages.is_empty() {
             self.messages.clear();

@@ -114,7 +114,7 @@ impl Intake {
     fn reject(&mut self, partition: PartitionIndex, offset: i64, rejection: &Rejection) {
         let known = self.rejected.get(rejection.reason()).map_or(0, |rejected| rejected.count);
         // The words are made anew only now and then: all-bad input must not cost more than good input.
-        if known >= 1_000 && known % 1_000 != 0 {
+        if known >= 1_000 && !known.is_multiple_of(1_000) {
             if let Some(rejected) = self.rejected.get_mut(rejection.reason()) {
                 rejected.count += 1;
             }

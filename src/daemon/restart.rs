@@ -11,7 +11,7 @@ use super::topics;
 use crate::alert::Transition;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
-use crate::source::kafka::{Kafka, Opening};
+use crate::source::kafka::{Kafka, Offsets, Opening};
 use crate::source::{Partition, Source};
 use crate::state::{Mark, State};
 use crate::watermark::Frontier;
@@ -47,11 +47,7 @@ impl Restart<'_> {
         Ok((source, ended))
     }
 
-    fn open(
-        &self,
-        resume: &dyn Fn(&Partition) -> Option<i64>,
-        until: Option<&dyn Fn(&Partition) -> Option<i64>>,
-    ) -> anyhow::Result<Kafka> {
+    fn open(&self, resume: Offsets<'_>, until: Option<Offsets<'_>>) -> anyhow::Result<Kafka> {
         let mapping = &self.config.mapping;
         let opening = Opening { topics: &topics(self.config), headers: &mapping.headers, resume, range: None, until };
         Ok(Kafka::open(&self.config.source, &opening, self.keep_waiting)?)
@@ -63,7 +59,7 @@ impl Restart<'_> {
         state: &State,
         intake: &mut Intake,
         partitions: &[Partition],
-        positions: &dyn Fn(&Partition) -> Option<i64>,
+        positions: Offsets<'_>,
     ) -> anyhow::Result<()> {
         let horizon = intake.pipeline.join_horizon().unwrap_or(Timestamp::MIN);
         let mut marks: HashMap<Partition, Vec<Mark>> = HashMap::new();

@@ -28,6 +28,9 @@ const LIVE_WITHIN: Duration = Duration::from_secs(10);
 /// How often waiting for brokers and topics is logged.
 const LOG_EVERY: Duration = Duration::from_secs(30);
 
+/// Offsets of partitions; `None` where nothing is known.
+pub type Offsets<'o> = &'o dyn Fn(&Partition) -> Option<i64>;
+
 /// What to read of a cluster.
 pub struct Opening<'o> {
     /// The topics.
@@ -35,11 +38,11 @@ pub struct Opening<'o> {
     /// The headers that the mapping reads, in its order.
     pub headers: &'o [String],
     /// The next offset of a partition, if it was read before.
-    pub resume: &'o dyn Fn(&Partition) -> Option<i64>,
+    pub resume: Offsets<'o>,
     /// Only records from the first time up to the second (by their timestamps), then the source is finished.
     pub range: Option<(Timestamp, Timestamp)>,
     /// Only records before this offset of each partition, then the source is finished.
-    pub until: Option<&'o dyn Fn(&Partition) -> Option<i64>>,
+    pub until: Option<Offsets<'o>>,
 }
 
 /// Topics of a Kafka cluster.

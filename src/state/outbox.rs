@@ -57,6 +57,15 @@ pub(super) fn insert(transaction: &Transaction<'_>, message: &Message, now: Time
     Ok(())
 }
 
+/// Makes a notice a dead letter.
+pub(super) fn bury(transaction: &Transaction<'_>, id: &str, answer: &str, now: Timestamp) -> Result<(), Error> {
+    transaction.execute(
+        "UPDATE outbox SET state = 'dead', answer = ?2, ended_us = ?3 WHERE id = ?1",
+        params![id, answer, now.as_micros()],
+    )?;
+    Ok(())
+}
+
 impl Outbox {
     pub(super) fn new(connection: Connection) -> Outbox {
         Outbox(connection)
@@ -121,10 +130,7 @@ impl Outbox {
     /// If SQLite refuses.
     pub fn dead(&mut self, id: &str, answer: &str, told: &[Message], now: Timestamp) -> Result<(), Error> {
         let transaction = self.0.transaction()?;
-        transaction.execute(
-            "UPDATE outbox SET state = 'dead', attempts = attempts + 1, answer = ?2, ended_us = ?3 WHERE id = ?1",
-            params![id, answer, now.as_micros()],
-        )?;
+        bury(&transaction, id, answer, now)?;
         for message in told {
             insert(&transaction, message, now)?;
         }
@@ -154,9 +160,8 @@ impl Outbox {
         let mut buried = 0;
         for gone in owed.iter().filter(|name| !known.contains(&name.as_str())) {
             buried += self.0.execute(
-                "UPDATE outbox SET state = 'dead', answer = 'the notifier is no longer configured', ended_us = ?2
-                 WHERE state = 'pending' AND notifier = ?1",
-                params![gone, now.as_micros()],
+                "UPDATE outbox SET state = 'dead', answer = ?2, ended_us = ?3 WHERE state = 'pending' AND notifier = ?1",
+                params![gone, super::NOT_CONFIGURED, now.as_micros()],
             )?;
         }
         Ok(buried)

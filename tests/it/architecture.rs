@@ -27,8 +27,21 @@ const IMPORTS: &[(&str, &[&str])] = &[
     (
         "pipeline",
         &[
-            "alert", "clock", "decode", "event", "exact", "indicator", "join", "pattern", "reading", "rule", "series",
-            "smoothing", "source", "summary", "watermark",
+            "alert",
+            "clock",
+            "decode",
+            "event",
+            "exact",
+            "indicator",
+            "join",
+            "pattern",
+            "reading",
+            "rule",
+            "series",
+            "smoothing",
+            "source",
+            "summary",
+            "watermark",
         ],
     ),
     ("notifier", &["clock", "notification", "settings"]),
@@ -38,18 +51,49 @@ const IMPORTS: &[(&str, &[&str])] = &[
     (
         "config",
         &[
-            "decode", "event", "indicator", "join", "notifier", "pattern", "pipeline", "rule", "settings", "smoothing",
+            "decode",
+            "event",
+            "indicator",
+            "join",
+            "notifier",
+            "pattern",
+            "pipeline",
+            "rule",
+            "settings",
+            "smoothing",
             "source",
         ],
     ),
 ];
 
 /// Words that the pure core must not contain outside of its tests.
-const FORBIDDEN_IN_CORE: &[&str] =
-    &["async ", "tokio", "tracing", "std::fs", "std::net", "std::thread", "SystemClock", "Mutex", "println!", "metrics::"];
+const FORBIDDEN_IN_CORE: &[&str] = &[
+    "async ",
+    "tokio",
+    "tracing",
+    "std::fs",
+    "std::net",
+    "std::thread",
+    "SystemClock",
+    "Mutex",
+    "println!",
+    "metrics::",
+];
 const CORE: &[&str] = &[
-    "event", "pattern", "watermark", "join", "series", "indicator", "exact", "summary", "smoothing", "reading", "rule",
-    "alert", "notification", "pipeline",
+    "event",
+    "pattern",
+    "watermark",
+    "join",
+    "series",
+    "indicator",
+    "exact",
+    "summary",
+    "smoothing",
+    "reading",
+    "rule",
+    "alert",
+    "notification",
+    "pipeline",
 ];
 
 /// Most lines of a file without its tests.
@@ -116,9 +160,13 @@ fn arrows_point_one_way() {
 
 #[test]
 fn every_module_is_in_the_table_or_knows_everything() {
-    let listed: BTreeSet<&str> = IMPORTS.iter().map(|(name, _)| *name).chain(["lib", "main", "daemon", "cli"]).collect();
-    let missing: BTreeSet<String> =
-        source_files().iter().map(|(file, _)| module(file).to_owned()).filter(|name| !listed.contains(name.as_str())).collect();
+    let listed: BTreeSet<&str> =
+        IMPORTS.iter().map(|(name, _)| *name).chain(["lib", "main", "daemon", "cli"]).collect();
+    let missing: BTreeSet<String> = source_files()
+        .iter()
+        .map(|(file, _)| module(file).to_owned())
+        .filter(|name| !listed.contains(name.as_str()))
+        .collect();
     assert!(missing.is_empty(), "add to IMPORTS: {missing:?}");
 }
 
@@ -127,7 +175,8 @@ fn the_core_is_pure() {
     let mut problems = Vec::new();
     for (file, text) in source_files().iter().filter(|(file, _)| CORE.contains(&module(file)) && !is_test_file(file)) {
         let code = code(text);
-        problems.extend(FORBIDDEN_IN_CORE.iter().filter(|word| code.contains(*word)).map(|word| format!("{file}: {word}")));
+        problems
+            .extend(FORBIDDEN_IN_CORE.iter().filter(|word| code.contains(*word)).map(|word| format!("{file}: {word}")));
     }
     assert!(problems.is_empty(), "{problems:#?}");
 }

@@ -1,5 +1,4 @@
 //! The Kafka source against librdkafka's mock cluster, which keeps at most 5 MiB a partition and finds no offsets by time.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests may fail like tests")]
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

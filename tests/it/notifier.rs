@@ -1,5 +1,4 @@
 //! What people get: golden mails, and both notifiers against scripted servers.
-#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
 use modelwatch::notifier::Config;
 use modelwatch::settings::{Problems, Table};
