@@ -6,7 +6,6 @@ pub mod clock;
 pub mod event;
 pub mod pattern;
 pub mod settings;
-pub mod pattern;
 
 // In.
 pub mod source;

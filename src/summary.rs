@@ -39,7 +39,7 @@ impl Cell {
         match (self, other) {
             (Cell::Count(sum), Cell::Count(more)) => *sum += more,
             (Cell::Real(sum), Cell::Real(more)) => sum.add_sum(more),
-            (Cell::Bins(sum), Cell::Bins(more)) => sum.add_histogram(more),
+            (Cell::Bins(sum), Cell::Bins(more)) => sum.add_sum(more),
             _ => debug_assert!(false, "cells of different terms"),
         }
     }
@@ -49,7 +49,7 @@ impl Cell {
         match (self, other) {
             (Cell::Count(sum), Cell::Count(less)) => *sum -= less,
             (Cell::Real(sum), Cell::Real(less)) => sum.subtract_sum(less),
-            (Cell::Bins(sum), Cell::Bins(less)) => sum.subtract_histogram(less),
+            (Cell::Bins(sum), Cell::Bins(less)) => sum.subtract_sum(less),
             _ => debug_assert!(false, "cells of different terms"),
         }
     }
@@ -61,7 +61,7 @@ impl Cell {
             Cell::Count(0) => {}
             Cell::Count(sum) => add(0, *sum as f64),
             Cell::Real(sum) => add(0, sum.value()),
-            Cell::Bins(bins) => bins.iter().for_each(|(bin, count)| add(bin, count as f64)),
+            Cell::Bins(bins) => bins.iter().for_each(|(bin, count)| add(bin as usize, count as f64)),
         }
     }
 
@@ -71,7 +71,7 @@ impl Cell {
             (Cell::Count(sum), Addend::One) => *sum += if added { 1 } else { -1 },
             (Cell::Real(sum), Addend::Number(number)) if added => sum.add(number),
             (Cell::Real(sum), Addend::Number(number)) => sum.subtract(number),
-            (Cell::Bins(bins), Addend::Bin(bin)) => bins.add(bin, if added { 1 } else { -1 }),
+            (Cell::Bins(bins), Addend::Bin(bin)) => bins.add_count(bin, if added { 1 } else { -1 }),
             _ => debug_assert!(false, "an addend of another term"),
         }
     }
@@ -83,7 +83,7 @@ enum Addend {
     Nothing,
     One,
     Number(f64),
-    Bin(usize),
+    Bin(u32),
 }
 
 impl Addend {
@@ -92,7 +92,7 @@ impl Addend {
             Addition::Count(takes_part) if takes_part(outcome) => Addend::One,
             Addition::Count(_) => Addend::Nothing,
             Addition::Real(number) => number(outcome).map_or(Addend::Nothing, Addend::Number),
-            Addition::Bin { of, .. } => of(outcome).map_or(Addend::Nothing, Addend::Bin),
+            Addition::Bin { of, .. } => of(outcome).map_or(Addend::Nothing, |bin| Addend::Bin(u32::try_from(bin).unwrap_or(u32::MAX))),
         }
     }
 }

@@ -54,7 +54,7 @@ struct SavedTrack {
 enum SavedCell {
     Count(i64),
     Real(Vec<u8>),
-    Bins(Vec<(usize, i64)>),
+    Bins(Vec<u8>),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -63,6 +63,16 @@ struct SavedAlert {
     severity: String,
     labels: Labels,
     alert: Alert,
+}
+
+impl Saved {
+    /// With the partitions in another order: `old` gives the former number of each partition, `None` for a new one.
+    pub fn with_partitions(mut self, old: &[Option<usize>]) -> Saved {
+        let unseen = Frontier { newest: Timestamp::MIN, floor: self.reached, idle: false };
+        let known = |old: &Option<usize>| old.and_then(|old| self.frontiers.get(old).copied()).unwrap_or(unseen);
+        self.frontiers = old.iter().map(known).collect();
+        self
+    }
 }
 
 impl Pipeline {
@@ -233,7 +243,7 @@ fn saved_cell(cell: &Cell) -> SavedCell {
     match cell {
         Cell::Count(count) => SavedCell::Count(*count),
         Cell::Real(sum) => SavedCell::Real(sum.to_bytes()),
-        Cell::Bins(bins) => SavedCell::Bins(bins.iter().collect()),
+        Cell::Bins(bins) => SavedCell::Bins(bins.to_bytes()),
     }
 }
 
@@ -241,11 +251,7 @@ fn restored(cell: &SavedCell) -> Option<Cell> {
     Some(match cell {
         SavedCell::Count(count) => Cell::Count(*count),
         SavedCell::Real(bytes) => Cell::Real(ExactSum::from_bytes(bytes)?),
-        SavedCell::Bins(counts) => {
-            let mut bins = Histogram::default();
-            counts.iter().for_each(|(bin, count)| bins.add(*bin, *count));
-            Cell::Bins(bins)
-        }
+        SavedCell::Bins(bytes) => Cell::Bins(Histogram::from_bytes(bytes)?),
     })
 }
 

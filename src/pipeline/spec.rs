@@ -46,11 +46,7 @@ impl Spec {
             spec.track(*indicator, model.smoothing, true);
         }
         // A rule for one name of a pattern still needs its tracks in the whole section.
-        let concerns = |rule: &Rule| {
-            pattern::matches(&rule.model, &model.pattern)
-                || pattern::matches(&model.pattern, &rule.model)
-                || (rule.model.contains('*') && model.pattern.contains('*'))
-        };
+        let concerns = |rule: &Rule| pattern::overlap(&rule.model, &model.pattern);
         spec.watched_by = rules.iter().map(|rule| concerns(rule).then(|| spec.tracks_of(rule))).collect();
         spec
     }

@@ -4,6 +4,7 @@ use super::Pipeline;
 use crate::alert::{Silence, State};
 use crate::clock::Timestamp;
 use crate::indicator::{Estimate, Undefined};
+use crate::rule::Severity;
 
 /// A copy of what is known at the last seal.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +52,8 @@ pub struct AlertView {
     pub model: String,
     /// Dimension and value; `None` for the whole.
     pub segment: Option<(String, String)>,
+    /// How bad the rule says it is.
+    pub severity: Severity,
     /// Where it stands.
     pub state: State,
     /// What fell silent, and since when.
@@ -91,12 +94,14 @@ impl Pipeline {
     }
 
     fn alert_views(&self) -> Vec<AlertView> {
-        let alerts = self.watches.iter().flat_map(|watch| watch.alerts.iter().map(move |entry| (&watch.rule, entry)));
+        let watched = self.options.rules.iter().zip(&self.watches);
+        let alerts = watched.flat_map(|(rule, watch)| watch.alerts.iter().map(move |entry| (rule, entry)));
         alerts
             .map(|(rule, ((model, segment), (_, alert)))| AlertView {
-                rule: rule.clone(),
+                rule: rule.name.clone(),
                 model: model.clone(),
                 segment: segment.clone(),
+                severity: rule.severity,
                 state: alert.state,
                 silence: alert.silence.as_ref().map(|(what, episode)| (*what, episode.since)),
                 incident: alert.incident.as_ref().map(|incident| (incident.id.clone(), incident.since)),
