@@ -365,7 +365,8 @@ impl Join {
         {
             let window = self.windows[entry.model as usize];
             let Some(actual) = read(entry.model, &label.truth).filter(|_| window.holds(entry.at, at)) else { continue };
-            if entry.label.is_some_and(|known| label_order(known) <= label_order((at, actual))) {
+            // Only a reload that lengthens `label_timeout` brings labels to expired predictions.
+            if entry.expired || entry.label.is_some_and(|known| label_order(known) <= label_order((at, actual))) {
                 continue;
             }
             out.extend(labelled(entry, false));
@@ -379,22 +380,24 @@ impl Join {
 
     /// Lets go of what the end of `tick` puts out of reach; predictions without a label expire.
     pub fn seal(&mut self, tick: Tick, end: Timestamp, read: ReadTruth<'_>, out: &mut Vec<Change>) {
-        self.sealed = end;
         // Labels first: what became of them is told by the predictions that are still there.
         for fingerprint in self.labels.due(tick) {
             while let Some(label) = self.labels.remove(fingerprint, |known| {
                 known.fingerprint == fingerprint && later(known.at, early(&self.windows, known.model)) < end
             }) {
-                self.retire(&label, read);
+                self.retire(&label, end, read);
             }
         }
         for fingerprint in self.predictions.due(tick) {
             self.expire(fingerprint, end, out);
         }
+        self.sealed = end;
     }
 
-    fn retire(&mut self, label: &Known, read: ReadTruth<'_>) {
-        let entries = || self.predictions.all(label.fingerprint).filter(|e| label.is_for(e.fingerprint, e.model));
+    fn retire(&mut self, label: &Known, end: Timestamp, read: ReadTruth<'_>) {
+        // What lies beyond the end may have been read already or not: it must not count.
+        let known = |entry: &&Entry| entry.at < end && label.is_for(entry.fingerprint, entry.model);
+        let entries = || self.predictions.all(label.fingerprint).filter(known);
         let used = entries().any(|entry| {
             let own = read(entry.model, &label.truth).map(|actual| label_order((label.at, actual)));
             own.is_some() && own == entry.label.map(label_order)
@@ -414,13 +417,15 @@ impl Join {
 
     fn expire(&mut self, fingerprint: Fingerprint, end: Timestamp, out: &mut Vec<Change>) {
         let mut again = None;
+        let opened = self.sealed;
         for entry in self.predictions.all_mut(fingerprint).filter(|entry| entry.fingerprint == fingerprint) {
             let window = self.windows[entry.model as usize];
             let deadline = window.deadline(entry.at);
             if entry.label.is_none() && !entry.expired && deadline < end {
                 entry.expired = true;
                 self.counts.expired_predictions += 1;
-                out.push(unlabelled(entry, deadline));
+                // A reload that shortens `label_timeout` puts deadlines into the past.
+                out.push(unlabelled(entry, deadline.max(opened)));
             }
             let gone = later(entry.last_at, window.dedupe_micros);
             if gone >= end {

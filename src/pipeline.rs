@@ -110,10 +110,10 @@ pub struct Pipeline {
     last_predicted: Vec<Option<Tick>>,
     /// One a rule, in the order of the file.
     watches: Vec<Watch>,
-    /// Series that are not watched by the rules yet.
-    unwatched: Vec<SeriesId>,
-    /// The next tick to seal; `None` before the first event.
+    /// The next tick to seal; `None` before the first can be.
     next: Option<Tick>,
+    /// The earliest effective time of the events taken in before the first seal.
+    first: Option<Timestamp>,
     counts: Counts,
     /// Reused from event to event.
     changes: Vec<Change>,
@@ -135,8 +135,8 @@ impl Pipeline {
             smoothed: Vec::new(),
             last_predicted: Vec::new(),
             watches: options.rules.iter().map(Watch::new).collect(),
-            unwatched: Vec::new(),
             next: None,
+            first: None,
             counts: Counts::default(),
             changes: Vec::new(),
             options,
@@ -154,7 +154,9 @@ impl Pipeline {
         for index in 0..self.options.models.len() {
             let name = self.options.models[index].pattern.clone();
             if !name.contains('*') && self.registry.model(&name).is_none() {
-                self.add_model(&name);
+                let model = self.add_model(&name);
+                // It is watched even if nothing ever comes.
+                self.registry.admit(self.registry.overall(model), 0);
             }
         }
         self.configure_join();
@@ -174,7 +176,6 @@ impl Pipeline {
     fn add_model(&mut self, name: &str) -> u32 {
         let model = self.registry.add_model(name);
         self.spec_of.push(self.section(name));
-        self.unwatched.push(self.registry.overall(model));
         model
     }
 
@@ -252,7 +253,10 @@ impl Pipeline {
 
     /// Model and section of a name; without a name, those of the only section.
     fn resolve(&mut self, name: Option<&str>) -> Result<(u32, usize), Rejection> {
-        let only = self.options.models.first().map(|model| model.pattern.as_str());
+        let only = match self.options.models.as_slice() {
+            [only] if !only.pattern.contains('*') => Some(only.pattern.as_str()),
+            _ => None,
+        };
         let name = name.or(only).ok_or(Rejection::Missing("model"))?;
         let model = match self.registry.model(name) {
             Some(model) => model,
@@ -273,6 +277,9 @@ impl Pipeline {
     fn observe(&mut self, partition: PartitionIndex, time: Timestamp) -> Timestamp {
         let observed = self.watermark.observe(partition, time);
         self.counts.late_events += u64::from(observed.late);
+        if self.next.is_none() {
+            self.first = Some(self.first.map_or(observed.effective, |first| first.min(observed.effective)));
+        }
         observed.effective
     }
 
@@ -282,6 +289,10 @@ impl Pipeline {
             let slice = self.registry.slice(change.slice);
             let Some(spec) = self.spec_of[slice.model as usize] else { continue };
             let tick = self.grid.tick_of(change.at);
+            if self.next.is_some_and(|next| tick < next) {
+                // What is sealed stays; only a reload that changes the windows can ask for it.
+                continue;
+            }
             let terms = &self.specs[spec].terms;
             self.summary.apply(tick, &slice.series, terms, &change.outcome, change.added);
         }
@@ -300,8 +311,8 @@ impl Pipeline {
 
     /// Seals everything: the input has ended.
     pub fn finish(&mut self) -> Vec<Transition> {
-        let newest = self.watermark.finish();
-        if newest == Timestamp::MIN { Vec::new() } else { self.seal_until(self.grid.end_of(self.grid.tick_of(newest))) }
+        let reached = self.watermark.finish(self.grid);
+        self.seal_until(reached)
     }
 
     fn seal_until(&mut self, reached: Timestamp) -> Vec<Transition> {
@@ -310,12 +321,16 @@ impl Pipeline {
             return transitions;
         }
         let current = self.grid.tick_of(reached);
-        let mut tick = self.next.unwrap_or_else(|| self.summary.first_open().map_or(current, |open| open.min(current)));
-        while tick < current {
-            self.seal(tick, &mut transitions);
-            tick += 1;
+        // The first tick is that of the first event, which is known for sure once the watermark is there.
+        let first = self.next.unwrap_or_else(|| self.first.map_or(current, |first| self.grid.tick_of(first)));
+        if first > current {
+            return transitions;
         }
-        self.next = Some(tick);
+        for tick in first..current {
+            self.next = Some(tick);
+            self.seal(tick, &mut transitions);
+        }
+        self.next = Some(current);
         transitions
     }
 
@@ -336,37 +351,27 @@ impl Pipeline {
         self.counts.sealed_ticks += 1;
     }
 
-    /// Decides by name which new segments get a series of their own, and folds the rest into `other`.
-    fn admitted(&mut self, closed: HashMap<SeriesId, TickSums>) -> Vec<(SeriesId, TickSums)> {
-        let mut by_name: Vec<(SeriesId, TickSums)> = closed.into_iter().collect();
-        by_name.sort_by(|(a, _), (b, _)| self.name(*a).cmp(&self.name(*b)));
-        let mut sums: Vec<(SeriesId, TickSums)> = Vec::with_capacity(by_name.len());
-        let mut folded: HashMap<SeriesId, TickSums> = HashMap::new();
-        for (series, cells) in by_name {
-            let known = self.registry.series(series).admitted;
+    /// Decides by name which series come to life, and folds the rest into `other`.
+    ///
+    /// What corrections have emptied is left out: whether it was ever there depends on the order of arrival.
+    fn admitted(&mut self, mut closed: HashMap<SeriesId, TickSums>) -> HashMap<SeriesId, TickSums> {
+        closed.retain(|_, sums| sums.iter().any(Cell::has_samples));
+        let mut fresh: Vec<SeriesId> =
+            closed.keys().copied().filter(|series| !self.registry.series(*series).admitted).collect();
+        fresh.sort_by(|a, b| self.name(*a).cmp(&self.name(*b)));
+        for series in fresh {
             let limit = self.section_of(series).map_or(0, |spec| spec.model.max_segment_values);
             let target = self.registry.admit(series, limit);
-            if target != series
-                || self.registry.series(series).segment.as_ref().is_some_and(|s| s.1 == crate::series::OTHER)
-            {
-                let other = folded.entry(target);
-                other
-                    .and_modify(|sum| sum.iter_mut().zip(&cells).for_each(|(sum, more)| sum.add(more)))
-                    .or_insert(cells);
+            if target == series {
                 continue;
             }
-            if !known {
-                self.unwatched.push(series);
+            let Some(cells) = closed.remove(&series) else { continue };
+            match closed.get_mut(&target) {
+                Some(sums) => sums.iter_mut().zip(&cells).for_each(|(sum, more)| sum.add(more)),
+                None => drop(closed.insert(target, cells)),
             }
-            sums.push((series, cells));
         }
-        for (series, cells) in folded {
-            if self.registry.series(series).segment.is_some() && !self.unwatched.contains(&series) {
-                self.unwatched.push(series);
-            }
-            sums.push((series, cells));
-        }
-        sums
+        closed
     }
 
     fn name(&self, series: SeriesId) -> (&str, Option<&(String, String)>) {
