@@ -211,6 +211,8 @@ pub type ReadTruth<'f> = &'f dyn Fn(u32, &Truth) -> Option<f64>;
 pub struct Join {
     /// By model, in the order of their numbers.
     windows: Vec<Window>,
+    /// For how long a label waits that does not name its model.
+    unnamed_early_micros: i64,
     max_pending: usize,
     predictions: Table<Entry>,
     labels: Table<Known>,
@@ -224,6 +226,7 @@ impl Join {
     pub fn new(grid: TickGrid, max_pending: usize) -> Join {
         Join {
             windows: Vec::new(),
+            unnamed_early_micros: 0,
             max_pending: max_pending.max(1),
             predictions: Table::new(grid),
             labels: Table::new(grid),
@@ -232,9 +235,11 @@ impl Join {
         }
     }
 
-    /// Sets the windows of all models, and the limit. What is in the table stays.
-    pub fn configure(&mut self, windows: Vec<Window>, max_pending: usize) {
+    /// Sets the windows of all models, for how long a label waits that does not name its model (as long as any model
+    /// allows, whether it is known yet or not), and the limit. What is in the table stays.
+    pub fn configure(&mut self, windows: Vec<Window>, unnamed_early_micros: i64, max_pending: usize) {
         self.windows = windows;
+        self.unnamed_early_micros = unnamed_early_micros;
         self.max_pending = max_pending.max(1);
     }
 
@@ -373,7 +378,7 @@ impl Join {
             entry.label = Some((at, actual));
             out.extend(labelled(entry, true));
         }
-        let due = later(at, early(&self.windows, model));
+        let due = later(at, self.early_micros(model));
         self.labels.insert(label, due);
         self.evict(out);
     }
@@ -382,16 +387,32 @@ impl Join {
     pub fn seal(&mut self, tick: Tick, end: Timestamp, read: ReadTruth<'_>, out: &mut Vec<Change>) {
         // Labels first: what became of them is told by the predictions that are still there.
         for fingerprint in self.labels.due(tick) {
-            while let Some(label) = self.labels.remove(fingerprint, |known| {
-                known.fingerprint == fingerprint && later(known.at, early(&self.windows, known.model)) < end
-            }) {
-                self.retire(&label, end, read);
+            let mut again = None;
+            let labels: SmallVec<[(Timestamp, Option<u32>); 2]> =
+                self.labels.all(fingerprint).map(|label| (label.at, label.model)).collect();
+            for (at, model) in labels {
+                let due = later(at, self.early_micros(model));
+                let same = |known: &Known| (known.fingerprint, known.at, known.model) == (fingerprint, at, model);
+                if due >= end {
+                    // Due earlier than it is gone: a reload has lengthened `early_label_wait`.
+                    again = Some(again.map_or(due, |other: Timestamp| other.min(due)));
+                } else if let Some(label) = self.labels.remove(fingerprint, same) {
+                    self.retire(&label, end, read);
+                }
+            }
+            if let Some(due) = again {
+                self.labels.schedule(fingerprint, due);
             }
         }
         for fingerprint in self.predictions.due(tick) {
             self.expire(fingerprint, end, out);
         }
         self.sealed = end;
+    }
+
+    /// For how long a label waits for its prediction.
+    fn early_micros(&self, model: Option<u32>) -> i64 {
+        model.map_or(self.unnamed_early_micros, |model| self.windows[model as usize].early_micros)
     }
 
     fn retire(&mut self, label: &Known, end: Timestamp, read: ReadTruth<'_>) {
@@ -483,14 +504,6 @@ impl table::Keyed for Known {
 fn order(at: Timestamp, sample: &Sample) -> (Timestamp, u64, u64, u64, u64) {
     let bits = |number: Option<f64>| number.map_or(u64::MAX, f64::to_bits);
     (at, sample.answer.value.to_bits(), bits(sample.answer.score), bits(sample.age_seconds), sample.slice_rank)
-}
-
-/// For how long a label waits for its prediction; without a model, as long as any model allows.
-fn early(windows: &[Window], model: Option<u32>) -> i64 {
-    match model {
-        Some(model) => windows[model as usize].early_micros,
-        None => windows.iter().map(|window| window.early_micros).max().unwrap_or(0),
-    }
 }
 
 fn label_order((at, actual): (Timestamp, f64)) -> (Timestamp, u64) {

@@ -159,13 +159,15 @@ impl Pipeline {
                 self.registry.admit(self.registry.overall(model), 0);
             }
         }
+        self.grow();
         self.configure_join();
     }
 
     fn configure_join(&mut self) {
         let never = join::Window { timeout_micros: 0, early_micros: 0, dedupe_micros: 0 };
         let windows = self.spec_of.iter().map(|spec| spec.map_or(never, |spec| self.specs[spec].window)).collect();
-        self.join.configure(windows, self.options.max_pending);
+        let early = self.specs.iter().map(|spec| spec.window.early_micros).max().unwrap_or(0);
+        self.join.configure(windows, early, self.options.max_pending);
     }
 
     /// The section that serves a model of this name.

@@ -2,6 +2,11 @@
 
 mod config;
 mod exact;
+mod given;
 mod indicator;
 mod ingest;
 mod notifier;
+mod oracle;
+mod simulation;
+mod smoothing;
+mod timeline;
