@@ -102,7 +102,9 @@ impl Addend {
             Addition::Count(takes_part) if takes_part(outcome) => Addend::One,
             Addition::Count(_) => Addend::Nothing,
             Addition::Real(number) => number(outcome).map_or(Addend::Nothing, Addend::Number),
-            Addition::Bin { of, .. } => of(outcome).map_or(Addend::Nothing, |bin| Addend::Bin(u32::try_from(bin).unwrap_or(u32::MAX))),
+            Addition::Bin { of, .. } => {
+                of(outcome).map_or(Addend::Nothing, |bin| Addend::Bin(u32::try_from(bin).unwrap_or(u32::MAX)))
+            }
         }
     }
 }

@@ -180,7 +180,8 @@ impl Oracle<'_> {
         let samples = |tick: i64| -> Vec<f64> {
             ticks.get(&tick).into_iter().flatten().filter_map(|kind| amount(indicator, kind)).collect()
         };
-        let sampled: Vec<i64> = ticks.keys().copied().filter(|tick| *tick <= now && !samples(*tick).is_empty()).collect();
+        let sampled: Vec<i64> =
+            ticks.keys().copied().filter(|tick| *tick <= now && !samples(*tick).is_empty()).collect();
         let Some(first) = sampled.first().copied() else { return (None, 0.0) };
         // Weight of each sample of a tick, and of the seconds of each tick.
         let mut weights: Vec<(i64, f64)> = Vec::new();
@@ -243,7 +244,8 @@ impl Oracle<'_> {
         for tick in start..=self.last {
             let verdicts = rule.conditions.iter().map(|condition| {
                 let (value, n_eff) = self.value(ticks, condition.indicator, condition.smoothing, tick);
-                let value = value.filter(|_| condition.indicator == "prediction_rate" || n_eff >= condition.min_samples);
+                let value =
+                    value.filter(|_| condition.indicator == "prediction_rate" || n_eff >= condition.min_samples);
                 value.map(|value| (beyond(condition.bound, value), beyond(condition.clear, value)))
             });
             let last_of = |wanted: &str| {

@@ -126,16 +126,16 @@ fn input(seed: u64) -> Input {
             time = 0;
         }
         for copy in 0..1 + random.below(5) / 3 + random.below(8) / 7 {
-            // Ties in time are broken by content, for which the value stands: as many copies, as many values.
-            let segment = |random: &mut Random, names: &[&str]| match random.below(names.len() + 1) {
-                0 => None,
-                n => Some(names[n - 1].to_owned()),
-            };
-            let value = (random.below(values) + 16 * copy * usize::from(model != "spam")) as f64;
+            // Ties in time are broken by content. The oracle knows that of the value only, so the segments follow it.
+            let value = random.below(values) + 16 * copy * usize::from(model != "spam");
+            let segment =
+                |names: &[&str], mix: usize| names.get(mix % (names.len() + 1)).map(|name| (*name).to_owned());
+            let mix = id as usize + 5 * value;
             let segments = match model {
                 "spam" => vec![None, None],
-                _ => vec![segment(random, &["asia", "eu", "us", "other"]), segment(random, &["free", "paid"])],
+                _ => vec![segment(&["asia", "eu", "us", "other"], mix), segment(&["free", "paid"], mix / 2)],
             };
+            let value = value as f64;
             let time = time + [0, 0, 5, 30, 170, 230][random.below(6)] * i64::from(copy > 0);
             put(random, Event { time, model: Some(model.to_owned()), id, value, segments: Some(segments) });
         }
@@ -295,7 +295,7 @@ fn prove_readings(input: &Input, said: &oracle::Said) -> Result<(), String> {
             let key = ((model.name.clone(), reading.segment), reading.indicator);
             let (value, n_eff) = said.readings.get(&key).copied().unwrap_or((None, 0.0));
             let got = reading.value.ok().map(|estimate| estimate.value);
-            let near = |a: f64, b: f64| (a - b).abs() <= 1e-12 * a.abs().max(b.abs()).max(1e-6);
+            let near = |a: f64, b: f64| (a - b).abs() <= 1e-12 * a.abs().max(b.abs()).max(1.0);
             let same = got.is_some() == value.is_some() && near(got.unwrap_or(0.0), value.unwrap_or(0.0));
             let same_n = near(reading.n_eff, n_eff) || key.1 == "prediction_rate" && got == Some(0.0);
             if !same || !same_n {
@@ -348,7 +348,8 @@ fn time_line(input: &Input) -> String {
             let model = model.as_deref().unwrap_or("(any)");
             let what = if segments.is_some() { "predicts" } else { "label" };
             let segments = segments.as_ref().map_or(String::new(), |segments| format!("{segments:?}"));
-            writeln!(text, "partition {partition} at {time:>4} {model} #{id} {what} {value} {segments}").expect("a text");
+            writeln!(text, "partition {partition} at {time:>4} {model} #{id} {what} {value} {segments}")
+                .expect("a text");
         }
     }
     text
