@@ -1,5 +1,11 @@
 //! Speed of the core: `cargo bench --bench core` prints events a second, and what a seal costs.
 #![allow(clippy::print_stdout, clippy::expect_used, reason = "a measurement prints, and stops if it cannot be made")]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "small numbers"
+)]
 #![allow(missing_docs, reason = "a program")]
 
 use std::borrow::Cow;
@@ -70,7 +76,7 @@ fn pipeline() -> Pipeline {
 fn take(pipeline: &mut Pipeline, n: i64, bare: bool) {
     const REGIONS: [&str; 8] = ["af", "as", "eu", "na", "oc", "sa", "me", "an"];
     const DEVICES: [&str; 3] = ["phone", "tablet", "desktop"];
-    let pick = |names: &[&'static str], n: i64| names[n.unsigned_abs() as usize % names.len()];
+    let pick = |names: &[&'static str], n: i64| names[n as usize % names.len()];
     let noise = |n: i64| (n.wrapping_mul(0x5851_f42d_4c95_7f2d) >> 40) as f64 / 1e5;
     let time = Timestamp::from_micros(1_700_000_000_000_000 + n * (1_000_000 / A_SECOND));
     let name = |n: i64| Some(Cow::Borrowed(if n % 2 == 0 { "eta" } else { "price" }));

@@ -122,7 +122,7 @@ impl TickGrid {
 }
 
 /// Where the edges get the present instant from.
-pub trait Clock: Send + Sync {
+pub trait Clock: Send + Sync + fmt::Debug {
     /// The present instant.
     fn now(&self) -> Timestamp;
 }

@@ -12,8 +12,10 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use crate::decode::Mapping;
+use crate::notifier;
 use crate::pipeline::Options;
-use crate::settings::{Placed, Problems, Table};
+use crate::settings::{Level, Placed, Problems, Table};
+use crate::source::kafka;
 
 mod report;
 mod place;
@@ -23,10 +25,7 @@ mod smoothing;
 mod rule;
 mod condition;
 mod surroundings;
-mod pending;
 
-// The two lines to switch once `source::kafka` and `notifier` have their own: `use crate::{notifier, source::kafka};`.
-pub use pending::{kafka, notifier};
 pub use report::Report;
 
 /// A whole, valid configuration.
@@ -159,7 +158,7 @@ fn read(text: &str, problems: &Problems, defaults: &Defaults) -> Option<Config> 
     let (document, errors) = DeTable::parse_recoverable(text);
     // What a parser makes of broken syntax misleads; its own errors are enough for one round.
     if !errors.is_empty() {
-        errors.iter().for_each(|error| report::syntax_error(text, error, problems));
+        report::syntax_errors(text, &errors, problems);
         return None;
     }
     let mut root = Table::root(document.get_ref(), problems);
@@ -208,11 +207,15 @@ fn read_sections(root: &mut Table<'_>, defaults: &Defaults) -> Option<Config> {
 
 fn read_source(root: &mut Table<'_>) -> Option<kafka::Config> {
     let Some(mut sources) = root.table("source") else {
-        return missing_section(root, "source.kafka", "brokers = [\"localhost:9092\"]");
+        return missing_section(root, "source", "source.kafka", "brokers = [\"localhost:9092\"]");
     };
     let config = match sources.table("kafka") {
-        Some(table) => kafka::Config::read(table),
-        None => missing_section(&sources, "source.kafka", "brokers = [\"localhost:9092\"]"),
+        Some(mut table) => {
+            let config = kafka::Config::read(&mut table);
+            table.finish();
+            config
+        }
+        None => missing_section(&sources, "kafka", "source.kafka", "brokers = [\"localhost:9092\"]"),
     };
     sources.finish();
     config
@@ -222,7 +225,7 @@ fn read_source(root: &mut Table<'_>) -> Option<kafka::Config> {
 fn read_notifiers(root: &mut Table<'_>) -> Vec<(Placed<String>, Option<notifier::Config>)> {
     let read = |(name, table): (Placed<String>, Table<'_>)| {
         check_name(&name, &table, "");
-        let config = notifier::Config::read(&name, table);
+        let config = notifier::Config::read(table);
         (name, config)
     };
     root.named("notifier").into_iter().map(read).collect()
@@ -238,7 +241,8 @@ fn check_name(name: &Placed<String>, table: &Table<'_>, also: &str) {
     }
 }
 
-fn missing_section<T>(table: &Table<'_>, section: &str, example: &str) -> Option<T> {
-    table.problem(table.span(), format_args!("the section `[{section}]` is missing; it needs at least `{example}`"));
+fn missing_section<T>(table: &Table<'_>, key: &str, section: &str, example: &str) -> Option<T> {
+    let message = format!("the section `[{section}]` is missing; it needs at least `{example}`");
+    table.missing_any(Level::Error, &[key], message);
     None
 }

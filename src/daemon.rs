@@ -1,1 +1,373 @@
-//! (to be written)
+//! The daemon: builds the edges, owns the threads, reloads, and ends in order. The only place that knows everything.
+//!
+//! Threads: one reads the source, one is the [`engine`], one a notifier delivers; the runtime serves pages and sends.
+//! Order of the end: the source stops, the engine seals and commits what it has, notices that are due are delivered
+//! until a deadline, what is left stays in the outbox.
+
+pub mod delivery;
+pub mod engine;
+pub mod intake;
+pub mod notices;
+pub mod restart;
+pub mod status;
+pub mod systemd;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::runtime::Handle;
+use tracing::{error, info, warn};
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::metrics::RELOAD_OK;
+use crate::notification::Rendering;
+use crate::notifier;
+use crate::source::kafka::Kafka;
+use crate::source::{Partition, Source};
+use crate::state::State;
+use crate::web;
+use delivery::{Bell, Delivery, Notifiers};
+use engine::{Engine, Input, Parts, Reload};
+use intake::Intake;
+use status::Published;
+
+/// Batches between the source and the engine; each holds at most about a megabyte.
+const BATCHES_WAITING: usize = 8;
+/// How long one poll of the source may block.
+const POLL_WAIT: Duration = Duration::from_millis(100);
+/// How long the end waits for notices that are due.
+const FAREWELL: Duration = Duration::from_secs(10);
+/// How long the end waits for a source that does not close.
+const CLOSE_WAIT: Duration = Duration::from_secs(10);
+
+/// A running daemon.
+pub struct Daemon {
+    config: Config,
+    clock: Arc<dyn Clock>,
+    runtime: Handle,
+    published: Published,
+    inbox: SyncSender<Input>,
+    stopping: Arc<AtomicBool>,
+    engine: JoinHandle<()>,
+    bell: Arc<Mutex<Arc<Bell>>>,
+    couriers: Vec<JoinHandle<()>>,
+    /// For more connections to the outbox.
+    state_directory: std::path::PathBuf,
+    web: Option<SocketAddr>,
+}
+
+impl Daemon {
+    /// Starts everything. Returns once the state is open and the pages are served; the source may still be waited for.
+    ///
+    /// # Errors
+    ///
+    /// If a secret, the state directory or the listening address cannot be used.
+    pub async fn start(config: Config, clock: Arc<dyn Clock>, metrics: PrometheusHandle) -> anyhow::Result<Daemon> {
+        let runtime = Handle::current();
+        let notifiers = build_notifiers(&config, &clock)?;
+        let state = State::open(&config.state_directory, clock.now())?;
+        if let Some(aside) = &state.set_aside {
+            error!(file = %aside.display(), "the state file was damaged or of another version; it was set aside, beginning anew");
+        }
+        let published = Published::default();
+        published.beat(clock.now());
+        let outbox = state.outbox()?;
+        let web = match config.web.listen {
+            Some(address) => {
+                let pages = web::Pages {
+                    published: published.clone(),
+                    clock: Arc::clone(&clock),
+                    metrics,
+                    outbox: state.outbox()?,
+                };
+                Some(
+                    web::serve(address, pages)
+                        .await
+                        .with_context(|| format!("cannot listen on {address} (`web.listen`)"))?,
+                )
+            }
+            None => None,
+        };
+        let dead = outbox.bury_unknown(&notifiers.keys().map(String::as_str).collect::<Vec<_>>(), clock.now())?;
+        if dead > 0 {
+            error!(dead, "notices are owed to notifiers that are no longer configured: dead letters");
+        }
+        let bell = Arc::new(Bell::default());
+        let couriers = start_couriers(&config, &notifiers, &clock, &runtime, &bell, || state.outbox())?;
+        let (inbox, inputs) = sync_channel(BATCHES_WAITING);
+        let stopping = Arc::new(AtomicBool::new(false));
+        let bell = Arc::new(Mutex::new(bell));
+        let beginning = Beginning {
+            config: config.clone(),
+            state,
+            notifiers,
+            clock: Arc::clone(&clock),
+            published: published.clone(),
+            bell: Arc::clone(&bell),
+            stopping: Arc::clone(&stopping),
+            inbox: inbox.clone(),
+        };
+        let engine = std::thread::Builder::new().name("engine".to_owned()).spawn(move || {
+            let stopping = Arc::clone(&beginning.stopping);
+            match beginning.run(&inputs) {
+                Ok(()) => {}
+                Err(problem) if stopping.load(Ordering::SeqCst) => info!("{problem:#}"),
+                Err(problem) => error!("{problem:#}"),
+            }
+        })?;
+        let state_directory = config.state_directory.clone();
+        Ok(Daemon { config, clock, runtime, published, inbox, stopping, engine, bell, couriers, state_directory, web })
+    }
+
+    /// Where the pages are served.
+    pub fn web(&self) -> Option<SocketAddr> {
+        self.web
+    }
+
+    /// What the daemon shows of itself.
+    pub fn published(&self) -> &Published {
+        &self.published
+    }
+
+    /// Whether the engine has ended by itself, which it should not.
+    pub fn has_died(&self) -> bool {
+        self.engine.is_finished()
+    }
+
+    /// Swaps the configuration; state, timers and pending notices stay. Nothing changes if it fails.
+    ///
+    /// # Errors
+    ///
+    /// If the new configuration changes what only a restart can change, or names a secret that cannot be read.
+    pub fn reload(&mut self, config: Config) -> anyhow::Result<()> {
+        let result = self.try_reload(config);
+        ::metrics::gauge!(RELOAD_OK.name).set(if result.is_ok() { 1.0 } else { 0.0 });
+        result
+    }
+
+    fn try_reload(&mut self, config: Config) -> anyhow::Result<()> {
+        if let Some(what) = needs_restart(&self.config, &config) {
+            anyhow::bail!("`{what}` can only change at a restart; nothing was changed");
+        }
+        let notifiers = build_notifiers(&config, &self.clock)?;
+        let reload = Reload {
+            options: config.pipeline.clone(),
+            mapping: config.mapping.clone(),
+            idle_after: config.idle_after,
+            receivers: delivery::receivers(&notifiers),
+            rendering: rendering(&config),
+        };
+        // The old couriers end before the new ones begin, so that no notice is in two hands.
+        self.ring_bell().stop();
+        for courier in self.couriers.drain(..) {
+            join(courier);
+        }
+        let bell = Arc::new(Bell::default());
+        *self.bell.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&bell);
+        let outbox = || State::another_outbox(&self.state_directory);
+        outbox()?.bury_unknown(&notifiers.keys().map(String::as_str).collect::<Vec<_>>(), self.clock.now())?;
+        self.couriers = start_couriers(&config, &notifiers, &self.clock, &self.runtime, &bell, outbox)?;
+        self.inbox.send(Input::Reload(Box::new(reload))).map_err(|_| anyhow::anyhow!("the engine has ended"))?;
+        self.config = config;
+        Ok(())
+    }
+
+    fn ring_bell(&self) -> Arc<Bell> {
+        Arc::clone(&self.bell.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Ends everything in order.
+    pub fn stop(self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        join(self.engine);
+        let bell = Arc::clone(&self.bell.lock().unwrap_or_else(PoisonError::into_inner));
+        bell.ring();
+        let deadline = Instant::now() + FAREWELL;
+        while Instant::now() < deadline && something_is_due(&self.state_directory, &*self.clock) {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        bell.stop();
+        for courier in self.couriers {
+            join(courier);
+        }
+        info!("stopped");
+    }
+}
+
+fn something_is_due(directory: &std::path::Path, clock: &dyn Clock) -> bool {
+    let due = State::another_outbox(directory).and_then(|outbox| outbox.first_attempts_due(clock.now()));
+    due.unwrap_or(false)
+}
+
+fn join(thread: JoinHandle<()>) {
+    let name = thread.thread().name().unwrap_or("unnamed").to_owned();
+    if thread.join().is_err() {
+        error!(thread = name, "a thread ended by a panic: please report this");
+    }
+}
+
+/// The first section of which a change needs a restart.
+fn needs_restart(old: &Config, new: &Config) -> Option<&'static str> {
+    let topics = |config: &Config| (config.mapping.predictions_topic.clone(), config.mapping.labels_topic.clone());
+    let changed = [
+        ("source", old.source != new.source),
+        ("topic", topics(old) != topics(new)),
+        ("predictions.fields (its headers)", old.mapping.headers != new.mapping.headers),
+        ("engine.tick", old.pipeline.tick != new.pipeline.tick),
+        ("state.directory", old.state_directory != new.state_directory),
+        ("web.listen", old.web != new.web),
+    ];
+    changed.iter().find(|(_, changed)| *changed).map(|(what, _)| *what)
+}
+
+/// All notifiers, ready to send.
+///
+/// # Errors
+///
+/// If a secret or certificate cannot be read; the message names all that cannot.
+pub fn build_notifiers(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Notifiers> {
+    let built = config.notifiers.iter().map(|(name, kind)| (name, notifier::build(name, kind, Arc::clone(clock))));
+    let (good, bad): (Vec<_>, Vec<_>) = built.partition(|(_, built)| built.is_ok());
+    let problems: Vec<String> = bad.into_iter().filter_map(|(_, built)| built.err()).map(|e| e.to_string()).collect();
+    anyhow::ensure!(problems.is_empty(), "{}", problems.join("\n"));
+    Ok(good.into_iter().filter_map(|(name, built)| Some((name.clone(), Arc::from(built.ok()?)))).collect())
+}
+
+/// How notices are written.
+pub fn rendering(config: &Config) -> Rendering {
+    Rendering {
+        zone: config.notices.time_zone.clone(),
+        status_page: config.notices.link.clone(),
+        instance: config.notices.instance.clone().unwrap_or_else(|| "modelwatch".to_owned()),
+    }
+}
+
+fn start_couriers(
+    config: &Config,
+    notifiers: &Notifiers,
+    clock: &Arc<dyn Clock>,
+    runtime: &Handle,
+    bell: &Arc<Bell>,
+    outbox: impl Fn() -> Result<crate::state::Outbox, crate::state::Error>,
+) -> anyhow::Result<Vec<JoinHandle<()>>> {
+    let others = delivery::receivers(notifiers);
+    let mut couriers = Vec::new();
+    for (name, notifier) in notifiers {
+        let delivery = Delivery {
+            name: name.clone(),
+            notifier: Arc::clone(notifier),
+            outbox: outbox()?,
+            others: others.clone(),
+            rendering: rendering(config),
+            give_up_after: config.notices.give_up_after,
+            clock: Arc::clone(clock),
+            bell: Arc::clone(bell),
+            runtime: runtime.clone(),
+        };
+        let thread = std::thread::Builder::new().name(format!("notifier {name}"));
+        couriers.push(thread.spawn(move || delivery.run())?);
+    }
+    Ok(couriers)
+}
+
+/// What the engine's thread starts with.
+struct Beginning {
+    config: Config,
+    state: State,
+    notifiers: Notifiers,
+    clock: Arc<dyn Clock>,
+    published: Published,
+    bell: Arc<Mutex<Arc<Bell>>>,
+    stopping: Arc<AtomicBool>,
+    inbox: SyncSender<Input>,
+}
+
+impl Beginning {
+    /// Restores the core, waits for the source, then runs the engine until the end.
+    fn run(self, inputs: &std::sync::mpsc::Receiver<Input>) -> anyhow::Result<()> {
+        let Beginning { config, state, notifiers, clock, published, bell, stopping, inbox } = self;
+        let watchdog = systemd::Watchdog::from_environment();
+        let beat = || {
+            published.beat(clock.now());
+            watchdog.ping();
+        };
+        let keep_waiting = || {
+            beat();
+            !stopping.load(Ordering::SeqCst)
+        };
+        let mut intake =
+            Intake::new(crate::pipeline::Pipeline::new(config.pipeline.clone(), state.key()), config.mapping.clone());
+        let restart = restart::Restart { config: &config, clock: &*clock, keep_waiting: &keep_waiting };
+        let (source, transitions) = restart.resume(&state, &mut intake)?;
+        let positions = source.positions();
+        let reader = start_reader(source, inbox, published.clone(), Arc::clone(&stopping))?;
+        let parts = Parts {
+            intake,
+            state,
+            idle_after: config.idle_after,
+            receivers: delivery::receivers(&notifiers),
+            rendering: rendering(&config),
+            clock: Arc::clone(&clock),
+            bell,
+            published: published.clone(),
+            transitions,
+        };
+        Engine::new(parts, &positions).run(inputs, beat);
+        let deadline = Instant::now() + CLOSE_WAIT;
+        while !reader.is_finished() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        if reader.is_finished() {
+            join(reader);
+        } else {
+            warn!("the source does not close; it is left behind");
+        }
+        Ok(())
+    }
+}
+
+/// Reads the source and hands batches to the engine, until stopped. The last word is [`Input::Stop`].
+fn start_reader(
+    mut source: Kafka,
+    inbox: SyncSender<Input>,
+    published: Published,
+    stopping: Arc<AtomicBool>,
+) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name("source".to_owned()).spawn(move || {
+        let mut partitions: Arc<[Partition]> = Arc::from(source.partitions());
+        while !stopping.load(Ordering::SeqCst) {
+            let polled = match source.poll(POLL_WAIT) {
+                Ok(polled) => polled,
+                Err(problem) => {
+                    error!(%problem, "the source cannot go on");
+                    break;
+                }
+            };
+            if partitions.len() != source.partitions().len() {
+                partitions = Arc::from(source.partitions());
+            }
+            if inbox.send(Input::Polled(polled, Arc::clone(&partitions))).is_err() {
+                return;
+            }
+            if let Some(positions) = published.take_positions() {
+                source.publish_positions(&positions);
+            }
+        }
+        // The engine commits before the source is closed, which may take its time.
+        let _ended = inbox.send(Input::Stop);
+    })
+}
+
+/// Names of the topics, without repetition.
+pub fn topics(config: &Config) -> Vec<String> {
+    let both = [&config.mapping.predictions_topic, &config.mapping.labels_topic];
+    both.into_iter().map(|topic| (topic.clone(), ())).collect::<BTreeMap<_, _>>().into_keys().collect()
+}

@@ -13,139 +13,21 @@
 //! every [`Change`] has a sign, and it always falls into a tick that is still open, because the newcomer's time is at
 //! or after the watermark and whatever it replaces is later than the newcomer.
 
+mod entry;
+mod fingerprint;
+mod outcome;
 mod table;
+mod window;
 
-use std::hash::Hasher;
-
-use siphasher::sip128::{Hasher128, SipHasher13};
 use smallvec::SmallVec;
 
-use crate::clock::{Tick, TickGrid, Timestamp, micros};
+use crate::clock::{Tick, TickGrid, Timestamp};
+use entry::{Entry, Known, label_order, labelled, order, predicted, retract, unlabelled};
+pub use fingerprint::{Fingerprint, Fingerprinter};
+pub use outcome::{Answer, Change, Outcome, Sample, Truth};
 use table::Table;
-
-/// What one prediction (with or without its label) is to the indicators.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Outcome {
-    /// A prediction was made.
-    Predicted {
-        /// What the model answered.
-        answer: Answer,
-        /// Seconds from its event time to its record's; `None` if the source gives records no time.
-        age_seconds: Option<f64>,
-    },
-    /// Its label is known.
-    Labelled {
-        /// What the model answered.
-        answer: Answer,
-        /// What was true: the value, or 1 for the positive class and 0 for the negative.
-        actual: f64,
-        /// Seconds from the prediction to its label; negative if the label came first.
-        delay_seconds: f64,
-    },
-    /// No label came within the model's `label_timeout`.
-    Unlabelled,
-}
-
-/// What a model answered.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Answer {
-    /// The value, or 1 for the positive class and 0 for the negative. Finite.
-    pub value: f64,
-    /// Probability of the positive class in `[0, 1]`, if the prediction bears one.
-    pub score: Option<f64>,
-}
-
-/// An outcome that became true, or that turned out not to be true after all.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Change {
-    /// Whether it is added or taken back.
-    pub added: bool,
-    /// When it was learned: the later of the prediction's and the label's effective time.
-    pub at: Timestamp,
-    /// The slice of the prediction: which series it counts in.
-    pub slice: u32,
-    /// The outcome.
-    pub outcome: Outcome,
-}
-
-/// A prediction as the join keeps it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Sample {
-    /// What the model answered.
-    pub answer: Answer,
-    /// Seconds from its event time to its record's.
-    pub age_seconds: Option<f64>,
-    /// Which series it counts in.
-    pub slice: u32,
-    /// Rank of the slice by its content, for ties; the number of a slice depends on the order of arrival.
-    pub slice_rank: u64,
-}
-
-/// What turned out to be true, before it is known which model's class names apply.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Truth {
-    /// A number.
-    Number(f64),
-    /// A text.
-    Text(Box<str>),
-    /// A boolean.
-    Boolean(bool),
-}
-
-/// How long the events of a model wait for each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// How long after its prediction a label may come, in microseconds.
-    pub timeout_micros: i64,
-    /// How long before its prediction a label may come, in microseconds.
-    pub early_micros: i64,
-    /// For how long a repeated id is a duplicate, in microseconds.
-    pub dedupe_micros: i64,
-}
-
-impl Window {
-    /// The windows of a model's configuration.
-    pub fn new(timeout: std::time::Duration, early: std::time::Duration, dedupe: std::time::Duration) -> Window {
-        let (timeout_micros, early_micros) = (micros(timeout), micros(early));
-        let dedupe_micros = micros(dedupe).max(timeout_micros.saturating_add(early_micros));
-        Window { timeout_micros, early_micros, dedupe_micros }
-    }
-
-    fn deadline(self, prediction: Timestamp) -> Timestamp {
-        later(prediction, self.timeout_micros)
-    }
-
-    fn holds(self, prediction: Timestamp, label: Timestamp) -> bool {
-        label >= later(prediction, -self.early_micros) && label <= self.deadline(prediction)
-    }
-}
-
-fn later(at: Timestamp, micros: i64) -> Timestamp {
-    Timestamp::from_micros(at.as_micros().saturating_add(micros))
-}
-
-/// 128 bits that stand for (model, id). At 10⁸ pending ids a false match has a chance of 10⁻²² a lookup.
-pub type Fingerprint = u128;
-
-/// Fingerprints with a key of the deployment, so that nobody can craft ids that collide.
-#[derive(Clone, Copy, Debug)]
-pub struct Fingerprinter(SipHasher13);
-
-impl Fingerprinter {
-    /// With the deployment's key.
-    pub fn new(key: &[u8; 16]) -> Fingerprinter {
-        Fingerprinter(SipHasher13::new_with_key(key))
-    }
-
-    /// The fingerprint of an id, within a model if labels name theirs.
-    pub fn of(&self, model: Option<&str>, id: &str) -> Fingerprint {
-        let mut hasher = self.0;
-        hasher.write(model.unwrap_or_default().as_bytes());
-        hasher.write_u8(0xff);
-        hasher.write(id.as_bytes());
-        hasher.finish128().as_u128()
-    }
-}
+pub use window::Window;
+use window::later;
 
 /// What the join did with the events so far. Predictions are conserved: `predictions` = sessions + `duplicate_predictions`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -170,37 +52,6 @@ pub struct Counts {
     pub orphan_labels: u64,
     /// Labels dropped early because the table was full.
     pub evicted_labels: u64,
-}
-
-/// A prediction in the table, from its time until no repetition of it can come any more.
-#[derive(Clone, Debug)]
-struct Entry {
-    fingerprint: Fingerprint,
-    model: u32,
-    /// The earliest of the session.
-    at: Timestamp,
-    /// The latest of the session.
-    last_at: Timestamp,
-    sample: Sample,
-    label: Option<(Timestamp, f64)>,
-    expired: bool,
-}
-
-/// A label in the table, from its time until no prediction of it can come any more.
-#[derive(Clone, Debug)]
-struct Known {
-    fingerprint: Fingerprint,
-    /// `None` if labels do not name their model.
-    model: Option<u32>,
-    at: Timestamp,
-    truth: Truth,
-    copies: u32,
-}
-
-impl Known {
-    fn is_for(&self, fingerprint: Fingerprint, model: u32) -> bool {
-        self.fingerprint == fingerprint && self.model.is_none_or(|own| own == model)
-    }
 }
 
 /// Turns a truth into a model's number; `None` if the model knows no such class.
@@ -486,48 +337,4 @@ impl Join {
             }
         }
     }
-}
-
-impl table::Keyed for Entry {
-    fn fingerprint(&self) -> Fingerprint {
-        self.fingerprint
-    }
-}
-
-impl table::Keyed for Known {
-    fn fingerprint(&self) -> Fingerprint {
-        self.fingerprint
-    }
-}
-
-/// Total order of predictions of one id: time, then content.
-fn order(at: Timestamp, sample: &Sample) -> (Timestamp, u64, u64, u64, u64) {
-    let bits = |number: Option<f64>| number.map_or(u64::MAX, f64::to_bits);
-    (at, sample.answer.value.to_bits(), bits(sample.answer.score), bits(sample.age_seconds), sample.slice_rank)
-}
-
-fn label_order((at, actual): (Timestamp, f64)) -> (Timestamp, u64) {
-    (at, actual.to_bits())
-}
-
-fn retract(entry: &Entry, out: &mut Vec<Change>) {
-    out.push(predicted(entry, false));
-    out.extend(labelled(entry, false));
-}
-
-fn predicted(entry: &Entry, added: bool) -> Change {
-    let Sample { answer, age_seconds, slice, .. } = entry.sample;
-    Change { added, at: entry.at, slice, outcome: Outcome::Predicted { answer, age_seconds } }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "delays are far below 2^53 microseconds")]
-fn labelled(entry: &Entry, added: bool) -> Option<Change> {
-    let (at, actual) = entry.label?;
-    let delay_seconds = at.micros_since(entry.at) as f64 / 1e6;
-    let outcome = Outcome::Labelled { answer: entry.sample.answer, actual, delay_seconds };
-    Some(Change { added, at: at.max(entry.at), slice: entry.sample.slice, outcome })
-}
-
-fn unlabelled(entry: &Entry, at: Timestamp) -> Change {
-    Change { added: true, at, slice: entry.sample.slice, outcome: Outcome::Unlabelled }
 }

@@ -74,13 +74,11 @@ pub const LABEL_FATES: Metric = counter(
 pub const PENDING: Metric =
     gauge("modelwatch_join_pending", &["kind"], "Predictions and labels that the join holds in memory.");
 /// Ticks sealed.
-pub const SEALED_TICKS: Metric = counter("modelwatch_sealed_ticks_total", &[], "Ticks of event time sealed and judged.");
+pub const SEALED_TICKS: Metric =
+    counter("modelwatch_sealed_ticks_total", &[], "Ticks of event time sealed and judged.");
 /// Event time reached.
-pub const SEALED_UNTIL: Metric = gauge(
-    "modelwatch_sealed_until_timestamp_seconds",
-    &[],
-    "Event time up to which everything is sealed and judged.",
-);
+pub const SEALED_UNTIL: Metric =
+    gauge("modelwatch_sealed_until_timestamp_seconds", &[], "Event time up to which everything is sealed and judged.");
 /// Behind the clock.
 pub const BEHIND: Metric =
     gauge("modelwatch_behind_seconds", &[], "How far the sealed event time lies behind the clock.");
@@ -97,8 +95,7 @@ pub const SAMPLES: Metric = gauge(
     "Effective sample size (Kish) of an indicator at the last seal.",
 );
 /// Alerts.
-pub const ALERTS: Metric =
-    gauge("modelwatch_alerts", &["rule", "severity", "state"], "Alerts of a rule, by state.");
+pub const ALERTS: Metric = gauge("modelwatch_alerts", &["rule", "severity", "state"], "Alerts of a rule, by state.");
 /// Transitions.
 pub const TRANSITIONS: Metric =
     counter("modelwatch_transitions_total", &["change"], "Changes of alerts' states, by change.");
@@ -113,7 +110,8 @@ pub const OUTBOX_PENDING: Metric = gauge("modelwatch_outbox_pending", &[], "Noti
 /// Given up.
 pub const OUTBOX_DEAD: Metric = gauge("modelwatch_outbox_dead", &[], "Notices that were given up (dead letters).");
 /// Commit time.
-pub const COMMIT_SECONDS: Metric = gauge("modelwatch_last_commit_duration_seconds", &[], "Duration of the last commit.");
+pub const COMMIT_SECONDS: Metric =
+    gauge("modelwatch_last_commit_duration_seconds", &[], "Duration of the last commit.");
 /// Failed commits.
 pub const COMMIT_FAILURES: Metric =
     counter("modelwatch_commit_failures_total", &[], "Commits to the state file that failed; each is tried again.");
@@ -123,9 +121,29 @@ pub const RELOAD_OK: Metric =
 
 /// Every metric, in the order of the documentation.
 pub const ALL: &[Metric] = &[
-    BUILD, RECORDS, REJECTED, GAPS, LATE, PREDICTIONS, LABELS, PREDICTION_FATES, LABEL_FATES, PENDING, SEALED_TICKS,
-    SEALED_UNTIL, BEHIND, INDICATOR, SAMPLES, ALERTS, TRANSITIONS, NOTICES, OUTBOX_PENDING, OUTBOX_DEAD, COMMIT_SECONDS,
-    COMMIT_FAILURES, RELOAD_OK,
+    BUILD,
+    RECORDS,
+    REJECTED,
+    GAPS,
+    LATE,
+    PREDICTIONS,
+    LABELS,
+    PREDICTION_FATES,
+    LABEL_FATES,
+    PENDING,
+    SEALED_TICKS,
+    SEALED_UNTIL,
+    BEHIND,
+    INDICATOR,
+    SAMPLES,
+    ALERTS,
+    TRANSITIONS,
+    NOTICES,
+    OUTBOX_PENDING,
+    OUTBOX_DEAD,
+    COMMIT_SECONDS,
+    COMMIT_FAILURES,
+    RELOAD_OK,
 ];
 
 /// A gauge that was not set for so long has lost its subject (a model that is gone) and is no longer exported.

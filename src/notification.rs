@@ -15,6 +15,7 @@ use crate::clock::Timestamp;
 use crate::rule::Severity;
 
 mod body;
+mod facts;
 mod group;
 mod payload;
 mod subject;
@@ -29,6 +30,8 @@ use words::clean;
 
 /// Most incidents that one message names, in its list and in its headers; the rest is counted.
 const LISTED_MAX: usize = 20;
+/// Longest foreign text in a body, in characters.
+const TEXT_MAX: usize = 200;
 /// Longest header value, in characters.
 const HEADER_MAX: usize = 200;
 
@@ -57,7 +60,7 @@ pub struct Message {
 }
 
 /// Who is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Receiver {
     /// Name of the notifier.
     pub notifier: String,
@@ -103,6 +106,11 @@ pub fn delivery_failure(
     let headers = system_headers("undelivered", now);
     let json = payload::of_failure(lost, reason, &id, now, options);
     Message { json, ..compose(id, &view, receiver, headers) }
+}
+
+/// Whether a message is of [`delivery_failure`]: its own failure is not told in turn.
+pub fn is_delivery_failure(message: &Message) -> bool {
+    message.id.starts_with("undelivered.")
 }
 
 /// What `test-notify` sends: proves that `receiver` can be reached. Every instant gives another id.

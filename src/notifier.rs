@@ -11,7 +11,7 @@ use siphasher::sip::SipHasher13;
 
 use crate::clock::Clock;
 use crate::notification::Message;
-use crate::settings::Table;
+use crate::settings::{Level, Table};
 
 pub mod email;
 pub mod webhook;
@@ -53,8 +53,11 @@ impl Config {
             || KINDS.iter().map(|(kind, _)| format!("`[{}.{kind}]`", table.path())).collect::<Vec<_>>().join(" or ");
         match given {
             1 => {}
-            0 => table.problem(table.span(), format!("`{}` needs a kind: write {}", table.path(), names())),
-            _ => table.problem(table.span(), format!("`{}` must be of one kind only: {}", table.path(), names())),
+            0 => {
+                let kinds: Vec<&str> = KINDS.iter().map(|(kind, _)| *kind).collect();
+                table.missing_any(Level::Error, &kinds, format!("{} needs a kind: write {}", table.title(), names()));
+            }
+            _ => table.problem(table.span(), format!("must be of one kind only: {}", names())),
         }
         // Every kind is read, also when there are too many, so that all mistakes are reported at once.
         let read = |(kind, read): &(&'static str, Read)| table.table(kind).and_then(read);
@@ -198,14 +201,19 @@ pub(crate) mod tests {
     use super::*;
     use crate::settings::Problems;
 
-    /// Reads `[notifier.ops]` of `text`; gives the configuration and the mistakes.
+    /// Reads `[notifier.ops]` of `text`; gives the configuration and the mistakes, without the title of the table.
     #[track_caller]
     pub(crate) fn read(text: &str) -> (Option<Config>, Vec<String>) {
         let document = toml::de::DeTable::parse(text).expect("valid TOML");
         let problems = Problems::default();
         let mut root = Table::root(document.get_ref(), &problems);
         let config = root.named("notifier").into_iter().find_map(|(_, table)| Config::read(table));
-        (config, problems.into_sorted().into_iter().map(|problem| problem.message).collect())
+        (config, problems.into_sorted().into_iter().map(|problem| untitled(&problem.message)).collect())
+    }
+
+    fn untitled(message: &str) -> String {
+        let rest = message.strip_prefix("notifier `ops").and_then(|rest| rest.split_once("`: "));
+        rest.map_or(message, |(_, rest)| rest).to_owned()
     }
 
     #[track_caller]
@@ -218,18 +226,12 @@ pub(crate) mod tests {
     fn a_notifier_has_exactly_one_kind() {
         check_problems(
             "[notifier.ops]",
-            &["`notifier.ops` needs a kind: write `[notifier.ops.email]` or `[notifier.ops.webhook]`"],
+            &["notifier `ops` needs a kind: write `[notifier.ops.email]` or `[notifier.ops.webhook]`"],
         );
-        check_problems(
-            "[notifier.ops.emial]\nx = 1",
-            &[
-                "`notifier.ops` needs a kind: write `[notifier.ops.email]` or `[notifier.ops.webhook]`",
-                "`notifier.ops`: unknown name `emial`, did you mean `email`?",
-            ],
-        );
+        check_problems("[notifier.ops.emial]\nx = 1", &["unknown option `emial`, did you mean `email`?"]);
         check_problems(
             "[notifier.ops.webhook]\nurl = 'https://a.example/'\n[notifier.ops.email]\nfrom = 'a@b.example'\nto = ['c@d.example']\nserver = 'm'",
-            &["`notifier.ops` must be of one kind only: `[notifier.ops.email]` or `[notifier.ops.webhook]`"],
+            &["must be of one kind only: `[notifier.ops.email]` or `[notifier.ops.webhook]`"],
         );
     }
 

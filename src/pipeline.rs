@@ -5,80 +5,30 @@
 //! the interleaving of partitions and the size of batches.
 
 mod judge;
+mod options;
 mod rebuild;
 mod saved;
+mod seal;
 mod spec;
 mod view;
-
-use std::collections::HashMap;
-use std::time::Duration;
 
 use crate::alert::Transition;
 use crate::clock::{Tick, TickGrid, Timestamp};
 use crate::decode::Rejection;
-use crate::event::{Events, Label, Prediction, Scalar, Task};
-use crate::indicator::Indicator;
+use crate::event::{Events, Label, Prediction, Scalar};
 use crate::join::{self, Change, Fingerprinter, Join, Sample, Truth};
 use crate::pattern;
-use crate::rule::Rule;
 use crate::series::{Registry, SeriesId};
-use crate::smoothing::{Smoothed, Smoothing};
+use crate::smoothing::Smoothed;
 use crate::source::PartitionIndex;
-use crate::summary::{Cell, Summary, TickSums};
+use crate::summary::Summary;
 use crate::watermark::Watermark;
 use judge::Watch;
+pub use options::{Model, Options};
 pub use rebuild::Rebuilding;
 pub use saved::Saved;
 use spec::Spec;
 pub use view::{AlertView, ModelView, ReadingView, View};
-
-/// Everything the core needs to know; what a reload swaps.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Length of a tick, the grid of evaluation.
-    pub tick: Duration,
-    /// How far an event may lag behind the newest of its partition and still count in its own tick.
-    pub lateness: Duration,
-    /// How far an event may lie ahead of its record's time (or of the clock) before it is rejected.
-    pub max_skew: Duration,
-    /// Most predictions and labels that wait in the join; beyond it the oldest expire early.
-    pub max_pending: usize,
-    /// Most models that patterns may bring to life.
-    pub max_models: usize,
-    /// The model sections, in the order of the file; the first that matches a name is used.
-    pub models: Vec<Model>,
-    /// The rules, in the order of the file.
-    pub rules: Vec<Rule>,
-    /// Whether labels name their model. If not, a label serves every model that used its id.
-    pub labels_name_model: bool,
-}
-
-/// One `[model.NAME]` section.
-#[derive(Clone, Debug)]
-pub struct Model {
-    /// A name, or a pattern with `*` for any run of characters.
-    pub pattern: String,
-    /// What its answers are.
-    pub task: Task,
-    /// How long after a prediction its label may come.
-    pub label_timeout: Duration,
-    /// How long before its prediction a label may come.
-    pub early_label_wait: Duration,
-    /// For how long a repeated id is a duplicate; at least `label_timeout + early_label_wait`.
-    pub dedupe_window: Duration,
-    /// Segment dimensions: name, and index into the decoder's attributes.
-    pub dimensions: Vec<(String, usize)>,
-    /// Most values of one dimension that are told apart; the rest is folded into `other`.
-    pub max_segment_values: usize,
-    /// Names of the negative and the positive class, for `binary`. `None`: false/0 and true/1.
-    pub classes: Option<(String, String)>,
-    /// From which score on the answer is positive, where a binary prediction bears only a score.
-    pub threshold: f64,
-    /// The smoothing of its indicators.
-    pub smoothing: Smoothing,
-    /// What is shown and exported even if no rule asks for it.
-    pub indicators: Vec<&'static dyn Indicator>,
-}
 
 /// What the core counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -147,6 +97,8 @@ impl Pipeline {
 
     /// Derives all that follows from the options.
     fn configure(&mut self) {
+        self.smoothed.clear();
+        self.last_predicted.clear();
         self.specs = self.options.models.iter().map(|model| Spec::new(model, &self.options.rules)).collect();
         self.spec_of = (0..self.registry.models())
             .map(|model| self.section(self.registry.model_name(u32::try_from(model).unwrap_or(u32::MAX))))
@@ -317,65 +269,6 @@ impl Pipeline {
         self.seal_until(reached)
     }
 
-    fn seal_until(&mut self, reached: Timestamp) -> Vec<Transition> {
-        let mut transitions = Vec::new();
-        if reached == Timestamp::MIN {
-            return transitions;
-        }
-        let current = self.grid.tick_of(reached);
-        // The first tick is that of the first event, which is known for sure once the watermark is there.
-        let first = self.next.unwrap_or_else(|| self.first.map_or(current, |first| self.grid.tick_of(first)));
-        if first > current {
-            return transitions;
-        }
-        for tick in first..current {
-            self.next = Some(tick);
-            self.seal(tick, &mut transitions);
-        }
-        self.next = Some(current);
-        transitions
-    }
-
-    fn seal(&mut self, tick: Tick, transitions: &mut Vec<Transition>) {
-        let end = self.grid.end_of(tick);
-        let read = |model: u32, truth: &Truth| read(&self.specs, &self.spec_of, model, truth);
-        self.join.seal(tick, end, &read, &mut self.changes);
-        self.apply_changes();
-        let closed = self.summary.close(tick);
-        let sums = self.admitted(closed);
-        self.grow();
-        for (series, sums) in sums {
-            self.fold(tick, series, &sums);
-        }
-        self.leave_windows(tick);
-        self.watch_newcomers(tick);
-        self.judge(tick, transitions);
-        self.counts.sealed_ticks += 1;
-    }
-
-    /// Decides by name which series come to life, and folds the rest into `other`.
-    ///
-    /// What corrections have emptied is left out: whether it was ever there depends on the order of arrival.
-    fn admitted(&mut self, mut closed: HashMap<SeriesId, TickSums>) -> HashMap<SeriesId, TickSums> {
-        closed.retain(|_, sums| sums.iter().any(Cell::has_samples));
-        let mut fresh: Vec<SeriesId> =
-            closed.keys().copied().filter(|series| !self.registry.series(*series).admitted).collect();
-        fresh.sort_by(|a, b| self.name(*a).cmp(&self.name(*b)));
-        for series in fresh {
-            let limit = self.section_of(series).map_or(0, |spec| spec.model.max_segment_values);
-            let target = self.registry.admit(series, limit);
-            if target == series {
-                continue;
-            }
-            let Some(cells) = closed.remove(&series) else { continue };
-            match closed.get_mut(&target) {
-                Some(sums) => sums.iter_mut().zip(&cells).for_each(|(sum, more)| sum.add(more)),
-                None => drop(closed.insert(target, cells)),
-            }
-        }
-        closed
-    }
-
     fn name(&self, series: SeriesId) -> (&str, Option<&(String, String)>) {
         let series = self.registry.series(series);
         (self.registry.model_name(series.model), series.segment.as_ref())
@@ -384,37 +277,6 @@ impl Pipeline {
     fn section_of(&self, series: SeriesId) -> Option<&Spec> {
         let model = self.registry.series(series).model;
         self.spec_of[model as usize].map(|spec| &self.specs[spec])
-    }
-
-    /// Gives every series a place for its smoothed sums.
-    fn grow(&mut self) {
-        for id in self.smoothed.len()..self.registry.all().len() {
-            let tracks = self.section_of(u32::try_from(id).unwrap_or(u32::MAX)).map_or(0, |spec| spec.tracks.len());
-            self.smoothed.push(vec![Smoothed::EMPTY; tracks]);
-        }
-        self.last_predicted.resize(self.smoothed.len(), None);
-    }
-
-    fn fold(&mut self, tick: Tick, series: SeriesId, sums: &TickSums) {
-        let model = self.registry.series(series).model;
-        let Some(spec) = self.spec_of[model as usize].map(|spec| &self.specs[spec]) else { return };
-        if matches!(sums.first(), Some(Cell::Count(predicted)) if *predicted > 0) {
-            self.last_predicted[series as usize] = Some(tick);
-        }
-        for (track, smoothed) in spec.tracks.iter().zip(&mut self.smoothed[series as usize]) {
-            let cells: Vec<&Cell> = track.cells.iter().map(|index| &sums[*index]).collect();
-            smoothed.fold(track.smoothing, self.grid, tick, track.indicator.terms(), &cells);
-        }
-    }
-
-    fn leave_windows(&mut self, tick: Tick) {
-        for (series, tracks) in self.smoothed.iter_mut().enumerate() {
-            let model = self.registry.all()[series].model;
-            let Some(spec) = self.spec_of[model as usize].map(|spec| &self.specs[spec]) else { continue };
-            for (track, smoothed) in spec.tracks.iter().zip(tracks) {
-                smoothed.leave_window(track.smoothing, self.grid, tick, track.indicator.terms());
-            }
-        }
     }
 
     /// What was counted so far.

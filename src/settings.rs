@@ -5,14 +5,16 @@
 //! finds a mistake notes it and returns `None`, so that reading goes on.
 
 use std::collections::BTreeSet;
-use std::ops::{Bound, Range, RangeBounds};
+use std::ops::{Range, RangeBounds};
 use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
 mod problem;
+mod value;
 
 pub use problem::{Level, Problem, Problems, nearest, unknown};
+use value::{as_number, as_text, describe, hint, in_words};
 
 /// A value with its place in the file.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,7 +92,16 @@ impl<'t> Table<'t> {
 
     /// Notes that `key` is missing.
     pub fn missing(&self, key: &str, example: &str) {
-        self.problems.add(self.span(), format!("{} needs `{key}`, for example `{key} = {example}`", self.title()));
+        self.missing_any(
+            Level::Error,
+            &[key],
+            format!("{} needs `{key}`, for example `{key} = {example}`", self.title()),
+        );
+    }
+
+    /// Notes that none of `keys` is there; of no account if one of them is misspelt.
+    pub fn missing_any(&self, level: Level, keys: &[&str], message: String) {
+        self.problems.miss(level, self.span(), message, keys.iter().map(|key| join(&self.path, key)).collect());
     }
 
     fn get(&mut self, key: &'static str) -> Option<(&'t DeValue<'t>, Range<usize>)> {
@@ -101,7 +112,7 @@ impl<'t> Table<'t> {
     }
 
     fn wrong_type(&self, key: &str, span: Range<usize>, wanted: &str, found: &DeValue<'_>) {
-        self.problem(span, format_args!("`{key}` must be {wanted}, not {}", describe(found)));
+        self.problem(span, format_args!("`{key}` must be {wanted}, not {}{}", describe(found), hint(wanted, found)));
     }
 
     /// A text.
@@ -218,9 +229,9 @@ impl<'t> Table<'t> {
                 self.problem(span, format_args!("`{key}` must not be longer than 100 years"));
                 None
             }
-            Err(error) => {
+            Err(_) => {
                 let example = "write it like \"90s\", \"30m\", \"24h\" or \"7d\"";
-                self.problem(span, format_args!("`{key}` is no duration ({error}); {example}"));
+                self.problem(span, format_args!("`{key}`: {text:?} is no duration; {example}"));
                 None
             }
         }
@@ -241,7 +252,7 @@ impl<'t> Table<'t> {
     pub fn texts(&mut self, key: &'static str) -> Option<Placed<Vec<Placed<String>>>> {
         let (value, span) = self.get(key)?;
         let DeValue::Array(items) = value else {
-            self.wrong_type(key, span, "a list of texts, such as [\"a\", \"b\"]", value);
+            self.wrong_type(key, span, "a list of texts", value);
             return None;
         };
         let mut texts = Vec::new();
@@ -321,66 +332,13 @@ impl<'t> Table<'t> {
         for name in self.entries.keys().filter(|name| !self.asked.contains(name.get_ref().as_ref())) {
             let what = if self.path.is_empty() { "section" } else { "option" };
             self.problem(name.span(), unknown(what, name.get_ref(), &known));
+            if let Some(meant) = nearest(name.get_ref(), &known) {
+                self.problems.slip(join(&self.path, meant));
+            }
         }
     }
 }
 
 fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
-}
-
-/// ` from 1 to 100`, ` of at least 1`.
-fn in_words(range: &impl RangeBounds<i64>) -> String {
-    let from = match range.start_bound() {
-        Bound::Included(low) => Some(*low),
-        Bound::Excluded(low) => Some(low.saturating_add(1)),
-        Bound::Unbounded => None,
-    };
-    let to = match range.end_bound() {
-        Bound::Included(high) => Some(*high),
-        Bound::Excluded(high) => Some(high.saturating_sub(1)),
-        Bound::Unbounded => None,
-    };
-    match (from, to) {
-        (Some(from), Some(to)) => format!(" from {from} to {to}"),
-        (Some(from), None) => format!(" of at least {from}"),
-        (None, Some(to)) => format!(" of at most {to}"),
-        (None, None) => String::new(),
-    }
-}
-
-fn as_text(value: &DeValue<'_>) -> Option<String> {
-    match value {
-        DeValue::String(text) => Some(text.to_string()),
-        DeValue::Boolean(value) => Some(value.to_string()),
-        DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str().to_owned()),
-        DeValue::Float(number) => Some(number.as_str().to_owned()),
-        _ => None,
-    }
-}
-
-fn as_number(value: &DeValue<'_>) -> Option<f64> {
-    let text = match value {
-        DeValue::Integer(number) => return i64::from_str_radix(number.as_str(), number.radix()).ok().map(exact),
-        DeValue::Float(number) => number.as_str(),
-        _ => return None,
-    };
-    text.parse::<f64>().ok().filter(|number| number.is_finite())
-}
-
-#[expect(clippy::cast_precision_loss, reason = "thresholds are far below 2^53; beyond it the nearest number is meant")]
-fn exact(number: i64) -> f64 {
-    number as f64
-}
-
-fn describe(value: &DeValue<'_>) -> &'static str {
-    match value {
-        DeValue::String(_) => "a text",
-        DeValue::Integer(_) => "a whole number",
-        DeValue::Float(_) => "a number",
-        DeValue::Boolean(_) => "a boolean",
-        DeValue::Datetime(_) => "a date",
-        DeValue::Array(_) => "a list",
-        DeValue::Table(_) => "a table",
-    }
 }

@@ -192,7 +192,6 @@ impl Smoothed {
                 grid.seconds() * fades(covered) / fades(1.0) / faded
             }
             Smoothing::Alpha { keep, .. } => self.seconds + (tick - last) as f64 * idle_weight(keep) * grid.seconds(),
-            Smoothing::Window(_) if self.inside.is_empty() => return None,
             Smoothing::Window(span) => covered.min(Smoothing::window_ticks(span, grid) as f64) * grid.seconds(),
         };
         Some(Sums { cells: &self.cells, seconds })

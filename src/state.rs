@@ -7,6 +7,7 @@
 
 mod outbox;
 
+use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use crate::alert::Transition;
 use crate::clock::Timestamp;
-use crate::notification::Message;
+use crate::notification::{Message, Receiver};
 use crate::pipeline::Saved;
 use crate::source::Partition;
 use crate::watermark::Frontier;
@@ -25,6 +26,8 @@ pub use outbox::{DeadLetter, Outbox, OutboxCounts, Owed};
 const FORMAT: i64 = 1;
 /// How long transitions and delivered notices are kept.
 const HISTORY: Duration = Duration::from_secs(90 * 86_400);
+/// Why a notice is dead whose notifier is gone.
+const NOT_CONFIGURED: &str = "the notifier is no longer configured";
 const FILE: &str = "modelwatch.db";
 
 /// Why the state cannot be used.
@@ -84,6 +87,10 @@ pub struct Commit<'a> {
     pub transitions: &'a [Transition],
     /// What is owed for that.
     pub messages: &'a [Message],
+    /// What is owed to notifiers that are no longer configured: dead letters at once.
+    pub undeliverable: &'a [Message],
+    /// Who is told of the beginnings of which incidents.
+    pub told: &'a BTreeMap<String, Vec<Receiver>>,
 }
 
 /// The open state file.
@@ -140,6 +147,15 @@ impl State {
     /// If SQLite refuses.
     pub fn outbox(&self) -> Result<Outbox, Error> {
         Ok(Outbox::new(connect(&self.path)?))
+    }
+
+    /// A connection for the delivery of notices, to the state file in `directory` that this process has open.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses.
+    pub fn another_outbox(directory: &Path) -> Result<Outbox, Error> {
+        Ok(Outbox::new(connect(&directory.join(FILE))?))
     }
 
     /// The deployment's secret key for fingerprints; made at the first start.
@@ -208,8 +224,34 @@ impl State {
         for message in commit.messages {
             outbox::insert(&transaction, message, commit.now)?;
         }
+        for message in commit.undeliverable {
+            outbox::insert(&transaction, message, commit.now)?;
+            outbox::bury(&transaction, &message.id, NOT_CONFIGURED, commit.now)?;
+        }
+        for (incident, receivers) in commit.told {
+            for Receiver { notifier, recipient } in receivers {
+                transaction
+                    .prepare_cached(
+                        "INSERT OR IGNORE INTO told (incident, notifier, recipient, at_us) VALUES (?1, ?2, ?3, ?4)",
+                    )?
+                    .execute(params![incident, notifier, recipient, commit.now.as_micros()])?;
+            }
+        }
         transaction.commit()?;
         Ok(())
+    }
+
+    /// Who was told of the beginning of an incident.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses.
+    pub fn told(&self, incident: &str) -> Result<Vec<Receiver>, Error> {
+        let mut query = self
+            .connection
+            .prepare_cached("SELECT notifier, recipient FROM told WHERE incident = ?1 ORDER BY notifier, recipient")?;
+        let rows = query.query_map([incident], |row| Ok(Receiver { notifier: row.get(0)?, recipient: row.get(1)? }))?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// Forgets marks that no rebuild needs (`before` as in [`State::marks_since`]) and history past its age.

@@ -103,7 +103,7 @@ impl Addend {
             Addition::Count(_) => Addend::Nothing,
             Addition::Real(number) => number(outcome).map_or(Addend::Nothing, Addend::Number),
             Addition::Bin { of, .. } => {
-                of(outcome).map_or(Addend::Nothing, |bin| Addend::Bin(u32::try_from(bin).unwrap_or(u32::MAX)))
+                of(outcome).and_then(|bin| u32::try_from(bin).ok()).map_or(Addend::Nothing, Addend::Bin)
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::config::smoothing;
 use crate::decode::Mapping;
 use crate::event::Task;
 use crate::rule::{Bound, Condition};
-use crate::settings::{Placed, Table};
+use crate::settings::{Level, Placed, Table};
 use crate::smoothing::Smoothing;
 
 /// Least effective sample size where the rule names none: a rate of 0.9 is then known to about ±0.06 (95 %).
@@ -41,7 +41,7 @@ pub(super) fn read(table: &mut Table<'_>, watched: &Watched<'_>) -> Option<Vec<C
     }
     for key in ["indicator", "above", "below", "outside", "clear"] {
         if let Some(span) = table.place(key) {
-            table.problem(span, format_args!("`{key}` belongs into the conditions of `all_of`, not beside them"));
+            table.problem(span, format_args!("`{key}` belongs in the conditions of `all_of`, not beside them"));
         }
     }
     let tables = table.tables("all_of")?;
@@ -122,7 +122,9 @@ fn bound(table: &mut Table<'_>) -> Option<Bound> {
     match given.as_slice() {
         [_] => above.or(below).or(outside),
         [] => {
-            table.problem(table.span(), "needs one of `above`, `below` and `outside`, for example `above = 4.0`");
+            let message =
+                format!("{} needs one of `above`, `below` and `outside`, for example `above = 4.0`", table.title());
+            table.missing_any(Level::Error, &["above", "below", "outside"], message);
             None
         }
         [first, second, ..] => {
@@ -143,33 +145,22 @@ fn clear(table: &mut Table<'_>, bound: Bound) -> Option<Bound> {
         table.place("clear");
         return Some(bound);
     }
-    let (clear, mistake) = match bound {
+    let ends = "`clear` is where the alert ends, so it must";
+    let (clear, wrong, message) = match bound {
         Bound::Above(limit) => {
             let clear = table.number("clear")?.value;
-            (
-                Bound::Above(clear),
-                (clear > limit)
-                    .then(|| format!("`clear` must not be above `above`, {limit}: it is where the alert ends")),
-            )
+            (Bound::Above(clear), clear > limit, format!("{ends} not be greater than `above`, {limit}"))
         }
         Bound::Below(limit) => {
             let clear = table.number("clear")?.value;
-            (
-                Bound::Below(clear),
-                (clear < limit)
-                    .then(|| format!("`clear` must not be below `below`, {limit}: it is where the alert ends")),
-            )
+            (Bound::Below(clear), clear < limit, format!("{ends} not be less than `below`, {limit}"))
         }
         Bound::Outside(low, high) => {
-            let (inner_low, inner_high) = table.interval("clear")?.value;
-            let inside = inner_low >= low && inner_high <= high;
-            (
-                Bound::Outside(inner_low, inner_high),
-                (!inside).then(|| format!("`clear` must lie inside `outside`, [{low}, {high}]: the alert ends there")),
-            )
+            let (from, to) = table.interval("clear")?.value;
+            (Bound::Outside(from, to), from < low || to > high, format!("{ends} lie inside `outside`, [{low}, {high}]"))
         }
     };
-    if let Some(message) = mistake {
+    if wrong {
         table.problem(span, message);
         return None;
     }

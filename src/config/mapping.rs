@@ -37,7 +37,7 @@ pub(super) fn read(root: &mut Table<'_>, models: &[Section], mut places: Places,
 
 fn predictions(root: &mut Table<'_>, models: &[Section], places: &mut Places) -> Option<(String, PredictionFields)> {
     let Some(mut table) = root.table("predictions") else {
-        return missing_section(root, "predictions", "topic = \"predictions\"");
+        return missing_section(root, "predictions", "predictions", "topic = \"predictions\"");
     };
     let topic = topic(&mut table, "\"predictions\"");
     let when = when(&mut table, places);
@@ -85,7 +85,9 @@ fn check_model_is_needed(table: &Table<'_>, models: &[Section]) {
 }
 
 fn labels(root: &mut Table<'_>, places: &mut Places) -> Option<(String, LabelFields, Range<usize>)> {
-    let Some(mut table) = root.table("labels") else { return missing_section(root, "labels", "topic = \"labels\"") };
+    let Some(mut table) = root.table("labels") else {
+        return missing_section(root, "labels", "labels", "topic = \"labels\"");
+    };
     let topic = topic(&mut table, "\"labels\"");
     let when = when(&mut table, places);
     let fields = match table.table("fields") {

@@ -39,7 +39,7 @@ pub(super) fn read(root: &mut Table<'_>, places: &mut Places, tick: Duration) ->
     let sections: Vec<Section> =
         root.named("model").into_iter().map(|(name, table)| read_model(name, table, places, tick)).collect();
     if sections.is_empty() && !root.has("model") {
-        missing_section::<()>(root, "model.NAME", "task = \"regression\"");
+        missing_section::<()>(root, "model", "model.NAME", "task = \"regression\"");
     }
     for (n, section) in sections.iter().enumerate() {
         let earlier =
@@ -57,7 +57,7 @@ pub(super) fn read(root: &mut Table<'_>, places: &mut Places, tick: Duration) ->
 fn read_model(name: Placed<String>, mut table: Table<'_>, places: &mut Places, tick: Duration) -> Section {
     check_name(&name, &table, "*");
     let task = task(&mut table);
-    let smoothing = smoothing::read(&mut table, tick).unwrap_or(Smoothing::HalfLife(Duration::from_mins(30)));
+    let smoothing = smoothing::read(&mut table, tick).unwrap_or(Smoothing::HalfLife(Duration::from_secs(30 * 60)));
     let dimensions = dimensions(&mut table, places);
     let indicators = indicators(&mut table, task);
     let times = times(&mut table);
@@ -86,7 +86,7 @@ fn read_model(name: Placed<String>, mut table: Table<'_>, places: &mut Places, t
 
 fn task(table: &mut Table<'_>) -> Option<Task> {
     if !table.has("task") {
-        table.missing("task", "\"regression\" (or \"binary\")");
+        table.missing("task", "\"regression\"` or `task = \"binary\"");
     }
     table.choice("task", &Task::ALL)
 }
@@ -98,7 +98,7 @@ fn times(table: &mut Table<'_>) -> Option<(Duration, Duration, Duration)> {
         table.missing("label_timeout", "\"24h\"");
     }
     let timeout = table.duration("label_timeout").map(|found| found.value);
-    let early = table.duration_or_zero("early_label_wait").map_or(Duration::from_mins(5), |found| found.value);
+    let early = table.duration_or_zero("early_label_wait").map_or(Duration::from_secs(5 * 60), |found| found.value);
     let dedupe = table.duration("dedupe_window");
     let timeout = timeout?;
     let least = timeout.saturating_add(early);

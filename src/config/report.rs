@@ -53,12 +53,32 @@ fn write_problem(f: &mut fmt::Formatter<'_>, name: &str, text: &str, problem: &P
     if problem.span == (0..0) {
         return writeln!(f, "  --> {name}");
     }
-    let place = Excerpt::new(text, &problem.span);
+    let place = Excerpt::new(&without_secrets(text), &problem.span);
     let margin = " ".repeat(place.line_number.to_string().len());
     writeln!(f, "{margin} --> {name}:{}:{}", place.line_number, place.column)?;
     writeln!(f, "{margin} |")?;
     writeln!(f, "{} | {}", place.line_number, place.shown)?;
     writeln!(f, "{margin} | {}{}", " ".repeat(place.caret_at), "^".repeat(place.carets))
+}
+
+/// The text with `*` for what may be a secret: values of options that sound like one and are no file or variable.
+///
+/// Secrets do not belong in the file, but librdkafka's may be there, and a slip beside one must not print it.
+/// Every byte is replaced by one, so that places stay.
+fn without_secrets(text: &str) -> String {
+    const SOUNDS: [&str; 7] = ["passw", "pasw", "passp", "secret", "token", "jaas", "key.pem"];
+    const HARMLESS: [&str; 5] = ["_file", "_env", ".location", "url", "#"];
+    let mask = |line: &str| match line.split_once('=') {
+        Some((key, value)) => {
+            let name = key.to_lowercase();
+            let is_secret =
+                SOUNDS.iter().any(|part| name.contains(part)) && !HARMLESS.iter().any(|part| name.contains(part));
+            let hide = |c: char| if c.is_whitespace() { c.to_string() } else { "*".repeat(c.len_utf8()) };
+            if is_secret { format!("{key}={}", value.chars().map(hide).collect::<String>()) } else { line.to_owned() }
+        }
+        None => line.to_owned(),
+    };
+    text.split_inclusive('\n').map(mask).collect()
 }
 
 /// The line of a span, cut to what fits a terminal. All widths are in characters.
@@ -124,21 +144,44 @@ fn printable(message: &str) -> String {
         .collect()
 }
 
-/// Notes an error of the TOML parser, in words for people who do not know its grammar.
-pub(super) fn syntax_error(text: &str, error: &toml::de::Error, problems: &Problems) {
-    let span = error.span().unwrap_or(0..0);
-    let found = text.get(span.clone()).unwrap_or_default();
-    let message = match error.message() {
-        "duplicate key" => format!("`{found}` is there twice"),
-        message if message.starts_with("string values must be quoted") => {
-            format!("a text must stand in quotes: \"{}\"", found.trim())
+/// Notes the errors of the TOML parser, in words for people who do not know its grammar.
+///
+/// One a line, and none behind a list that is never closed: there the parser takes everything for items of the list.
+pub(super) fn syntax_errors(text: &str, errors: &[toml::de::Error], problems: &Problems) {
+    let mut errors: Vec<(Range<usize>, &str)> =
+        errors.iter().map(|error| (error.span().unwrap_or(0..0), error.message())).collect();
+    errors.sort_by_key(|(span, _)| span.start);
+    let never_closed = errors.iter().any(|(_, message)| message.starts_with("unclosed array"));
+    let mut last_line = None;
+    for (span, message) in errors {
+        let line = text.get(..span.start).map(|before| before.matches('\n').count());
+        if never_closed && message.starts_with("missing comma") {
+            return problems.add(span, "the list that ends before this is not closed, expected `]`");
         }
-        message if message.starts_with("invalid unquoted key") && found.contains('*') => {
-            "a name with `*` must stand in quotes, such as [model.\"eta-*\"]".to_owned()
+        if line != last_line {
+            let found = text.get(span.clone()).unwrap_or_default();
+            problems.add(span, syntax_message(message, found));
         }
-        message => message.to_owned(),
-    };
-    problems.add(span, message);
+        last_line = line;
+    }
+}
+
+fn syntax_message(message: &str, found: &str) -> String {
+    let is_word = found.starts_with(|c: char| c.is_alphanumeric());
+    let starts = |beginning: &str| message.starts_with(beginning);
+    if starts("duplicate key") {
+        format!("`{found}` is there twice")
+    } else if is_word
+        && (starts("string values must be quoted") || starts("invalid boolean") || starts("invalid float"))
+    {
+        format!("a text must stand in quotes: \"{}\"", found.trim())
+    } else if starts("invalid unquoted key") && found.contains('*') {
+        "a name with `*` must stand in quotes, such as [model.\"eta-*\"]".to_owned()
+    } else if starts("invalid basic string, expected `\"`") {
+        "a text is not closed, expected `\"`".to_owned()
+    } else {
+        message.to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -175,10 +218,20 @@ mod tests {
 
     #[test]
     fn spans_outside_of_the_text_or_inside_a_character_do_not_panic() {
-        for span in [0..99, 98..99, 3..4, 4..2] {
+        for span in [0..99, 98..99, 3..4, Range { start: 4, end: 2 }] {
             let problem = Problem { level: Level::Error, span, message: "wrong".to_owned() };
             assert!(Report::new("f", "a=ö", vec![problem]).to_string().contains("f:1:"));
         }
+    }
+
+    #[test]
+    fn what_may_be_a_secret_is_not_shown() {
+        check(
+            "\"sasl.pasword\" = \"hüsh\"\n",
+            0..14,
+            "  --> f:1:1\n  |\n1 | \"sasl.pasword\" = *******\n  | ^^^^^^^^^^^^^^\n",
+        );
+        check("password_file = 1\n", 16..17, "  --> f:1:17\n  |\n1 | password_file = 1\n  |                 ^\n");
     }
 
     #[test]

@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
+use crate::config::check_name;
 use crate::config::condition::{self, Watched};
 use crate::config::model::Section;
 use crate::config::smoothing::show;
 use crate::config::surroundings::{line, url};
-use crate::config::{check_name, notifier};
 use crate::decode::Mapping;
+use crate::notifier;
 use crate::pattern;
 use crate::rule::{Rule, Severity};
-use crate::settings::{Placed, Table, unknown};
+use crate::settings::{Level, Placed, Table, unknown};
 
 /// What rules refer to.
 pub(super) struct Context<'c> {
@@ -28,27 +29,27 @@ pub(super) fn read(root: &mut Table<'_>, context: &Context<'_>) -> Vec<Rule> {
             condition::check_score(root, context.mapping, indicator.value.name(), &indicator.span);
         }
     }
-    let mut told = Vec::new();
     let sections = root.named("rule");
-    let rules = sections.into_iter().filter_map(|(name, table)| read_rule(name, table, context, &mut told)).collect();
-    for (name, _) in context.notifiers.iter().filter(|(name, _)| !told.contains(&name.value)) {
-        root.warn(
-            name.span.clone(),
-            format!("notifier `{}`: no rule tells it anything; name it in a rule's `notify`", name.value),
-        );
-    }
+    let count = sections.len();
+    let rules: Vec<Rule> = sections.into_iter().filter_map(|(name, table)| read_rule(name, table, context)).collect();
     if !root.has("rule") {
-        root.warn(0..0, "there is no `[rule.NAME]`, so nobody will be told anything");
+        let message = "there is no `[rule.NAME]`, so nobody will be told anything".to_owned();
+        root.missing_any(Level::Warning, &["rule"], message);
+    } else if rules.len() == count {
+        warn_of_unused_notifiers(root, context, &rules);
     }
     rules
 }
 
-fn read_rule(
-    name: Placed<String>,
-    mut table: Table<'_>,
-    context: &Context<'_>,
-    told: &mut Vec<String>,
-) -> Option<Rule> {
+fn warn_of_unused_notifiers(root: &Table<'_>, context: &Context<'_>, rules: &[Rule]) {
+    let is_told = |name: &String| rules.iter().any(|rule| rule.notify.contains(name));
+    for (name, _) in context.notifiers.iter().filter(|(name, _)| !is_told(&name.value)) {
+        let cure = "name it in a rule's `notify`";
+        root.warn(name.span.clone(), format!("notifier `{}`: no rule tells it anything; {cure}", name.value));
+    }
+}
+
+fn read_rule(name: Placed<String>, mut table: Table<'_>, context: &Context<'_>) -> Option<Rule> {
     check_name(&name, &table, "");
     let model = table.required_text("model", "\"eta\"");
     let watched = model.as_ref().map(|model| watch(&table, model, context)).unwrap_or_default();
@@ -58,9 +59,9 @@ fn read_rule(
     let hold = table.duration_or_zero("for").map_or(Duration::ZERO, |found| found.value);
     let recover_for = table.duration_or_zero("recover_for").map_or_else(|| recovery_of(hold), |found| found.value);
     let no_data_after = at_least(&mut table, "no_data_after", context.tick);
-    let repeat_every = at_least(&mut table, "repeat_every", Duration::from_mins(1));
+    let repeat_every = at_least(&mut table, "repeat_every", Duration::from_secs(60));
     let severity = table.choice("severity", &Severity::ALL).unwrap_or(Severity::Warning);
-    let notify = notify(&mut table, context, told);
+    let notify = notify(&mut table, context);
     let (runbook, summary) = (url(&mut table, "runbook"), line(&mut table, "summary"));
     table.finish();
     Some(Rule {
@@ -81,7 +82,7 @@ fn read_rule(
 
 /// A "resolved" that has to be taken back is worse than a late one, so it waits even where `for` is short.
 fn recovery_of(hold: Duration) -> Duration {
-    hold.max(Duration::from_mins(5))
+    hold.max(Duration::from_secs(5 * 60))
 }
 
 fn watch<'c>(table: &Table<'_>, model: &Placed<String>, context: &Context<'c>) -> Vec<&'c Section> {
@@ -120,7 +121,7 @@ fn at_least(table: &mut Table<'_>, key: &'static str, least: Duration) -> Option
     Some(found.value)
 }
 
-fn notify(table: &mut Table<'_>, context: &Context<'_>, told: &mut Vec<String>) -> Option<Vec<String>> {
+fn notify(table: &mut Table<'_>, context: &Context<'_>) -> Option<Vec<String>> {
     let known: Vec<&str> = context.notifiers.iter().map(|(name, _)| name.value.as_str()).collect();
     let example = known.first().copied().unwrap_or("oncall");
     if !table.has("notify") {
@@ -133,20 +134,21 @@ fn notify(table: &mut Table<'_>, context: &Context<'_>, told: &mut Vec<String>) 
         return None;
     }
     let mut names: Vec<String> = Vec::new();
+    let mut all_known = true;
     for name in found.value {
-        if !known.contains(&name.value.as_str()) {
-            let add = format!(
-                "unknown notifier `{}`, because there is none; add [notifier.{}.email]",
-                name.value, name.value
-            );
-            let message = if known.is_empty() { add } else { unknown("notifier", &name.value, &known) };
-            table.problem(name.span, message);
-        } else if names.contains(&name.value) {
-            table.problem(name.span, format_args!("`{}` is there twice", name.value));
-        } else {
-            told.push(name.value.clone());
+        let is_known = known.contains(&name.value.as_str());
+        if is_known && !names.contains(&name.value) {
             names.push(name.value);
+            continue;
         }
+        let add = || format!("unknown notifier `{0}`, because there is none; add [notifier.{0}.email]", name.value);
+        let message = match is_known {
+            true => format!("`{}` is there twice", name.value),
+            false if known.is_empty() => add(),
+            false => unknown("notifier", &name.value, &known),
+        };
+        table.problem(name.span, message);
+        all_known = false;
     }
-    Some(names)
+    all_known.then_some(names)
 }

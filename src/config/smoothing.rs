@@ -60,7 +60,7 @@ fn check_window(table: &Table<'_>, found: Placed<Duration>, tick: Duration) -> O
         return None;
     }
     if ticks > LONG_WINDOW_TICKS {
-        let advice = "a `half_life` remembers as long with one, or take a longer `tick`";
+        let advice = "a `half_life` needs only one, and a longer `tick` makes them fewer";
         table.warn(
             found.span,
             format!("{}: every series keeps {ticks} ticks in memory for this `window`; {advice}", table.title()),

@@ -27,7 +27,7 @@ impl Default for Engine {
             // tick that is open when it comes.
             lateness: Duration::from_secs(10),
             idle_after: Duration::from_secs(30),
-            max_skew: Duration::from_mins(5),
+            max_skew: Duration::from_secs(5 * 60),
             max_pending: 20_000_000,
             max_models: 1_000,
             // librdkafka's and most brokers' own limit.
@@ -64,7 +64,7 @@ pub(super) fn engine(root: &mut Table<'_>) -> Engine {
 fn tick(table: &mut Table<'_>) -> Option<Duration> {
     let found = table.duration("tick")?;
     let whole_millis = found.value.subsec_nanos().is_multiple_of(1_000_000);
-    if !whole_millis || found.value < Duration::from_millis(100) || found.value > Duration::from_hours(1) {
+    if !whole_millis || found.value < Duration::from_millis(100) || found.value > Duration::from_secs(3_600) {
         table.problem(found.span, "`tick` must lie between \"100ms\" and \"1h\", in whole milliseconds");
         return None;
     }
@@ -108,7 +108,7 @@ pub(super) fn notices(root: &mut Table<'_>) -> Notices {
         time_zone: jiff::tz::TimeZone::UTC,
         instance: None,
         link: None,
-        give_up_after: Duration::from_hours(72),
+        give_up_after: Duration::from_secs(72 * 3_600),
     };
     let Some(mut table) = root.table("notices") else { return notices };
     if let Some(zone) = table.text("time_zone").and_then(|found| time_zone(&table, &found)) {

@@ -27,7 +27,11 @@ pub type Notifiers = BTreeMap<String, Arc<dyn Notifier>>;
 pub fn receivers(notifiers: &Notifiers) -> Vec<Receiver> {
     let of = |(name, notifier): (&String, &Arc<dyn Notifier>)| {
         let notifier_name = name.clone();
-        notifier.recipients().into_iter().map(move |recipient| Receiver { notifier: notifier_name.clone(), recipient }).collect::<Vec<_>>()
+        notifier
+            .recipients()
+            .into_iter()
+            .map(move |recipient| Receiver { notifier: notifier_name.clone(), recipient })
+            .collect::<Vec<_>>()
     };
     notifiers.iter().flat_map(of).collect()
 }
@@ -122,7 +126,14 @@ impl Delivery {
             }
             Err(SendError::Retry { reason, after }) if now.since(*created) < self.give_up_after => {
                 let wait = retry_delay(&message.id, attempts + 1).max(after.unwrap_or_default());
-                warn!(notifier = self.name, recipient = message.recipient, id = message.id, reason, ?wait, "notice not sent, to be tried again");
+                warn!(
+                    notifier = self.name,
+                    recipient = message.recipient,
+                    id = message.id,
+                    reason,
+                    ?wait,
+                    "notice not sent, to be tried again"
+                );
                 self.outbox.retry(&message.id, &reason, now.plus(wait))?;
                 "retry"
             }
@@ -138,7 +149,13 @@ impl Delivery {
     /// Gives a notice up, visibly, and tells everybody else. The failure of such a telling is not told in turn.
     fn bury(&mut self, owed: &Owed, reason: &str, now: Timestamp) -> Result<(), crate::state::Error> {
         let message = &owed.message;
-        error!(notifier = self.name, recipient = message.recipient, id = message.id, reason, "notice given up: a dead letter");
+        error!(
+            notifier = self.name,
+            recipient = message.recipient,
+            id = message.id,
+            reason,
+            "notice given up: a dead letter"
+        );
         let is_other = |r: &&Receiver| r.notifier != message.notifier || r.recipient != message.recipient;
         let told: Vec<_> = match notification::is_delivery_failure(message) {
             true => Vec::new(),

@@ -5,8 +5,8 @@
 //! tried again with all that has gathered; nothing is told before it is durable.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver as Inbox, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tracing::{error, info, warn};
@@ -37,7 +37,7 @@ const PRUNE_EVERY: Duration = Duration::from_secs(600);
 /// What the engine is told.
 pub enum Input {
     /// What the source brought, with its partitions as of then.
-    Polled(Polled, Vec<Partition>),
+    Polled(Polled, Arc<[Partition]>),
     /// A validated configuration.
     Reload(Box<Reload>),
     /// Stop taking in, commit, end.
@@ -83,13 +83,15 @@ pub struct Engine {
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
     /// Rung after a commit with notices.
-    pub bell: Arc<Bell>,
+    pub bell: Arc<Mutex<Arc<Bell>>>,
     /// Where others see what is going on.
     pub published: Published,
     progress: Vec<Progress>,
     marks: Vec<Mark>,
     transitions: Vec<Transition>,
     messages: Vec<Message>,
+    /// Owed to notifiers that are no longer configured.
+    undeliverable: Vec<Message>,
     told: Told,
     gaps: BTreeMap<&'static str, u64>,
     committed_at: Timestamp,
@@ -113,7 +115,7 @@ pub struct Parts {
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
     /// Rung after a commit with notices.
-    pub bell: Arc<Bell>,
+    pub bell: Arc<Mutex<Arc<Bell>>>,
     /// Where others see what is going on.
     pub published: Published,
     /// Transitions that the start itself brought about: alerts of rules that are gone.
@@ -124,8 +126,7 @@ impl Engine {
     /// An engine that goes on from `positions` (next offsets, in the order of the source's partitions).
     pub fn new(parts: Parts, positions: &[i64]) -> Engine {
         let now = parts.clock.now();
-        let progress =
-            |next: &i64| Progress { next_offset: *next, at_end_since: None, marked_at: Timestamp::MIN };
+        let progress = |next: &i64| Progress { next_offset: *next, at_end_since: None, marked_at: Timestamp::MIN };
         let mut engine = Engine {
             intake: parts.intake,
             state: parts.state,
@@ -139,6 +140,7 @@ impl Engine {
             marks: Vec::new(),
             transitions: Vec::new(),
             messages: Vec::new(),
+            undeliverable: Vec::new(),
             told: Told::new(),
             gaps: BTreeMap::new(),
             committed_at: now,
@@ -150,8 +152,8 @@ impl Engine {
         engine
     }
 
-    /// Runs until it is told to stop; gives the shutdown's last commit a chance.
-    pub fn run(mut self, inbox: &Inbox<Input>) {
+    /// Runs until it is told to stop, then commits a last time. `beat` is called at least every second or so.
+    pub fn run(mut self, inbox: &Inbox<Input>, beat: impl Fn()) {
         loop {
             let input = match inbox.recv_timeout(LOOK_EVERY) {
                 Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => break,
@@ -169,6 +171,7 @@ impl Engine {
             self.gather(transitions, now);
             self.commit_if_due(now);
             self.publish(now);
+            beat();
         }
         let now = self.clock.now();
         self.commit(now);
@@ -263,7 +266,18 @@ impl Engine {
             })
         };
         let (messages, told) = notices::owed(&transitions, &self.receivers, lookup, now, &self.rendering);
+        let configured = |message: &Message| self.receivers.iter().any(|r| r.notifier == message.notifier);
+        let (messages, undeliverable): (Vec<_>, Vec<_>) = messages.into_iter().partition(configured);
+        for message in &undeliverable {
+            error!(
+                notifier = message.notifier,
+                recipient = message.recipient,
+                id = message.id,
+                "owed to a notifier that is no longer configured: a dead letter"
+            );
+        }
         self.messages.extend(messages);
+        self.undeliverable.extend(undeliverable);
         self.told.extend(told);
         self.transitions.extend(transitions);
     }
@@ -288,6 +302,7 @@ impl Engine {
             marks: &self.marks,
             transitions: &self.transitions,
             messages: &self.messages,
+            undeliverable: &self.undeliverable,
             told: &self.told,
         };
         let committed = self.state.commit(&commit);
@@ -311,10 +326,11 @@ impl Engine {
         self.healthy = true;
         self.marks.clear();
         self.transitions.clear();
+        self.undeliverable.clear();
         self.told.clear();
         if !self.messages.is_empty() {
             self.messages.clear();
-            self.bell.ring();
+            self.bell.lock().unwrap_or_else(PoisonError::into_inner).ring();
         }
         let positions = (0..).zip(&self.progress).map(|(index, progress)| (index, progress.next_offset));
         self.published.positions(positions.collect());
@@ -345,12 +361,7 @@ impl Engine {
     fn reload(&mut self, reload: Reload, now: Timestamp) {
         let Reload { options, mapping, idle_after, receivers, rendering } = reload;
         let key = *self.state.key();
-        let mut ended = Vec::new();
-        self.intake.reload(mapping, |pipeline| {
-            let (pipeline, transitions) = pipeline.reload(options, &key);
-            ended = transitions;
-            pipeline
-        });
+        let ended = self.intake.reload(mapping, options, &key);
         self.idle_after = idle_after;
         self.receivers = receivers;
         self.rendering = rendering;
@@ -374,7 +385,13 @@ impl Engine {
             records: self.intake.records().clone(),
             rejected: self.intake.rejected().clone(),
             gaps: self.gaps.clone(),
-            positions: self.intake.partitions().iter().cloned().zip(self.progress.iter().map(|p| p.next_offset)).collect(),
+            positions: self
+                .intake
+                .partitions()
+                .iter()
+                .cloned()
+                .zip(self.progress.iter().map(|p| p.next_offset))
+                .collect(),
         };
         self.published.publish(status);
     }

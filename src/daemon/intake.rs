@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::alert::Transition;
 use crate::clock::Timestamp;
 use crate::decode::json::Json;
 use crate::decode::{Decode, Mapping, Rejection};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Options, Pipeline};
 use crate::source::{Batch, Partition, PartitionIndex, Record};
 
 /// What was rejected for one reason.
@@ -59,10 +60,11 @@ impl Intake {
         self.pipeline.expect_partitions(self.partitions.len());
     }
 
-    /// Another core and mapping, from now on; what was counted stays.
-    pub fn reload(self, mapping: Mapping, pipeline: impl FnOnce(Pipeline) -> Pipeline) -> Intake {
-        let decoders = self.partitions.iter().map(|p| Json::new(&mapping, mapping.roles(&p.topic))).collect();
-        Intake { pipeline: pipeline(self.pipeline), mapping, decoders, ..self }
+    /// Other options and mapping from now on; what was counted stays. Gives the alerts that ended by it.
+    pub fn reload(&mut self, mapping: Mapping, options: Options, key: &[u8; 16]) -> Vec<Transition> {
+        self.decoders = self.partitions.iter().map(|p| Json::new(&mapping, mapping.roles(&p.topic))).collect();
+        self.mapping = mapping;
+        self.pipeline.reload(options, key)
     }
 
     /// The partitions, by number.
@@ -92,7 +94,8 @@ impl Intake {
         let Some(decoder) = self.decoders.get(record.partition as usize) else { return };
         let pipeline = &mut self.pipeline;
         let taken = decoder.decode(record).and_then(|events| pipeline.take(record.partition, &events, now));
-        if let Some(count) = self.partitions.get(record.partition as usize).and_then(|p| self.records.get_mut(&p.topic)) {
+        if let Some(count) = self.partitions.get(record.partition as usize).and_then(|p| self.records.get_mut(&p.topic))
+        {
             *count += 1;
         }
         if let Err(rejection) = taken {
@@ -111,7 +114,7 @@ impl Intake {
     fn reject(&mut self, partition: PartitionIndex, offset: i64, rejection: &Rejection) {
         let known = self.rejected.get(rejection.reason()).map_or(0, |rejected| rejected.count);
         // The words are made anew only now and then: all-bad input must not cost more than good input.
-        if known >= 1_000 && known % 1_000 != 0 {
+        if known >= 1_000 && !known.is_multiple_of(1_000) {
             if let Some(rejected) = self.rejected.get_mut(rejection.reason()) {
                 rejected.count += 1;
             }

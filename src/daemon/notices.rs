@@ -42,7 +42,10 @@ pub fn owed(
         }
     }
     let messages = per_receiver.iter().flat_map(|(receiver, own)| {
-        notification::notices(own).into_iter().map(|notice| notification::render(&notice, receiver, now, rendering)).collect::<Vec<_>>()
+        notification::notices(own)
+            .into_iter()
+            .map(|notice| notification::render(&notice, receiver, now, rendering))
+            .collect::<Vec<_>>()
     });
     (messages.collect(), beginnings)
 }

@@ -38,11 +38,14 @@ pub struct Status {
     pub positions: Vec<(Partition, i64)>,
 }
 
+/// Next offsets by partition number.
+type NextOffsets = Vec<(PartitionIndex, i64)>;
+
 /// The latest snapshot, shared with the pages; and the engine's heartbeat.
 #[derive(Clone, Debug, Default)]
 pub struct Published {
     latest: Arc<Mutex<Arc<Status>>>,
-    positions: Arc<Mutex<Option<Vec<(PartitionIndex, i64)>>>>,
+    positions: Arc<Mutex<Option<NextOffsets>>>,
     beat: Arc<AtomicI64>,
 }
 
@@ -68,12 +71,12 @@ impl Published {
     }
 
     /// Next offsets that are durable.
-    pub(super) fn positions(&self, positions: Vec<(PartitionIndex, i64)>) {
+    pub(super) fn positions(&self, positions: NextOffsets) {
         *self.positions.lock().unwrap_or_else(PoisonError::into_inner) = Some(positions);
     }
 
     /// Takes the next offsets that became durable since the last call.
-    pub(super) fn take_positions(&self) -> Option<Vec<(PartitionIndex, i64)>> {
+    pub(super) fn take_positions(&self) -> Option<NextOffsets> {
         self.positions.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 

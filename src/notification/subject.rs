@@ -53,14 +53,9 @@ fn what(transition: &Transition) -> String {
         Change::NoData(Silence::Labels) => format!(": no labels for {lasted}"),
         Change::DataBack => format!("{} after {lasted} of silence", headline(transition)),
         Change::Ended(_) => format!("{}, no recovery measured", headline(transition)),
-        Change::Resolved => transition
-            .evidence
-            .first()
-            .map_or_else(String::new, |one| format!(" {} {}", one.indicator, beside(one, false))),
-        _ => transition
-            .evidence
-            .first()
-            .map_or_else(String::new, |one| format!(" {} {}", one.indicator, beside(one, true))),
+        Change::Resolved => headline(transition) + &beside(transition, false),
+        Change::Repeated => format!("{}{}, for {lasted}", headline(transition), beside(transition, true)),
+        _ => headline(transition) + &beside(transition, true),
     }
 }
 
@@ -68,16 +63,16 @@ fn headline(transition: &Transition) -> String {
     transition.evidence.first().map_or_else(String::new, |one| format!(" {}", one.indicator))
 }
 
-/// `5.31 > 4` of a breach, `3.41 <= 4` of its end.
-fn beside(evidence: &Evidence, breach: bool) -> String {
-    let Ok(value) = evidence.value else { return "has no value".to_owned() };
-    let value = number_beside(value, evidence.bound);
+/// ` 5.31 > 4` of a breach, ` 3.41 <= 4` of its end; empty without a value.
+fn beside(transition: &Transition, breach: bool) -> String {
+    let Some(evidence @ Evidence { value: Ok(value), .. }) = transition.evidence.first() else { return String::new() };
+    let value = number_beside(*value, evidence.bound);
     match (evidence.bound, breach) {
-        (Bound::Above(limit), true) => format!("{value} > {limit}"),
-        (Bound::Above(limit), false) => format!("{value} <= {limit}"),
-        (Bound::Below(limit), true) => format!("{value} < {limit}"),
-        (Bound::Below(limit), false) => format!("{value} >= {limit}"),
-        (Bound::Outside(low, high), true) => format!("{value} outside [{low}, {high}]"),
-        (Bound::Outside(low, high), false) => format!("{value} inside [{low}, {high}]"),
+        (Bound::Above(limit), true) => format!(" {value} > {limit}"),
+        (Bound::Above(limit), false) => format!(" {value} <= {limit}"),
+        (Bound::Below(limit), true) => format!(" {value} < {limit}"),
+        (Bound::Below(limit), false) => format!(" {value} >= {limit}"),
+        (Bound::Outside(low, high), true) => format!(" {value} outside [{low}, {high}]"),
+        (Bound::Outside(low, high), false) => format!(" {value} inside [{low}, {high}]"),
     }
 }

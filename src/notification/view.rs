@@ -2,15 +2,14 @@
 
 use serde::Serialize;
 
+use super::facts::{Fact, count, fact, facts, place, shown};
 use super::group::Notice;
-use super::words::{clean, number, number_beside, span};
-use super::{LISTED_MAX, Message, Receiver, Rendering, subject};
-use crate::alert::{Change, End, Evidence, Silence, Transition};
+use super::words::{clean, number, span};
+use super::{LISTED_MAX, Message, Receiver, Rendering, TEXT_MAX, subject};
+use crate::alert::{Change, Contribution, End, Silence, Transition};
 use crate::clock::Timestamp;
 use crate::rule::Severity;
 
-/// Longest foreign text in a body, in characters.
-const TEXT_MAX: usize = 200;
 /// Longest sentence of a rule or a server, in characters.
 const SENTENCE_MAX: usize = 1_000;
 
@@ -32,18 +31,13 @@ pub(super) struct View {
     footer: Vec<String>,
 }
 
-#[derive(Debug, Serialize)]
-struct Fact {
-    name: String,
-    value: String,
-}
-
 /// One alert of a group, or one segment of a table.
 #[derive(Debug, Serialize)]
 struct Row {
     place: String,
-    padding: String,
     value: String,
+    padding: String,
+    value_padding: String,
     note: String,
     id: String,
 }
@@ -94,15 +88,17 @@ impl View {
             place: if alone { place(first) } else { format!("{} alerts of one rule", notice.others.len() + 1) },
             facts: facts(notice, now, options),
             more: (notice.others.len() + 1).saturating_sub(LISTED_MAX),
-            summary: first.summary.as_deref().map(|text| clean(text, SENTENCE_MAX)),
-            runbook: first.runbook.as_deref().map(link),
+            summary: sentence(notice),
+            runbook: first.runbook.as_deref().filter(|_| notice.is_trouble()).map(link),
             footer: footer(notice, options),
             ..View::bare(subject::of(notice), badge, options)
         };
         if alone {
-            view.worst = first.worst.iter().take(LISTED_MAX).map(worst_row).collect();
+            let worst = first.worst.iter().filter(|_| is_breach(first.change));
+            view.worst = worst.take(LISTED_MAX).map(worst_row).collect();
         } else {
-            view.alerts = notice.transitions().take(LISTED_MAX).map(|one| alert_row(one, options)).collect();
+            view.alerts =
+                notice.transitions().take(LISTED_MAX).map(|one| alert_row(one, first.since, options)).collect();
         }
         view.align();
         view
@@ -168,20 +164,26 @@ impl View {
         }
     }
 
-    /// The facts as lines, for a notice without a template.
+    /// What matters, as lines, for a notice without a template.
     pub(super) fn lines(&self) -> Vec<String> {
-        let head = [self.headline.clone(), self.place.clone()].into_iter();
-        head.chain(self.facts.iter().map(|fact| format!("{}: {}", fact.name, fact.value)))
-            .chain(self.footer.clone())
-            .collect()
+        let mut lines = vec![self.headline.clone(), self.place.clone()];
+        lines.extend(self.facts.iter().map(|fact| format!("{}: {}", fact.name, fact.value)));
+        lines.extend(self.alerts.iter().map(|row| format!("{}: {} ({})", row.place, row.value, row.note)));
+        lines.extend(self.runbook.iter().map(|runbook| format!("What to do: {}", runbook.text)));
+        lines.extend(self.footer.iter().cloned());
+        lines
     }
 
     /// Pads the first columns to one width, for plain text.
     fn align(&mut self) {
         let length = |text: &str| text.chars().count();
         for rows in [&mut self.alerts, &mut self.worst] {
-            let width = rows.iter().map(|row| length(&row.place)).max().unwrap_or(0).min(40);
-            rows.iter_mut().for_each(|row| row.padding = " ".repeat(width.saturating_sub(length(&row.place))));
+            let widest = |of: fn(&Row) -> &str| rows.iter().map(|row| length(of(row))).max().unwrap_or(0).min(40);
+            let (place, value) = (widest(|row| &row.place), widest(|row| &row.value));
+            for row in rows.iter_mut() {
+                row.padding = " ".repeat(place.saturating_sub(length(&row.place)));
+                row.value_padding = " ".repeat(value.saturating_sub(length(&row.value)));
+            }
         }
     }
 }
@@ -203,6 +205,21 @@ fn colour(notice: &Notice<'_>) -> &'static str {
     }
 }
 
+fn is_breach(change: Change) -> bool {
+    matches!(change, Change::Fired | Change::Repeated)
+}
+
+/// The rule's sentence says what a breach means; silence means something else.
+fn sentence(notice: &Notice<'_>) -> Option<String> {
+    match notice.first.change {
+        Change::Fired | Change::Repeated => notice.first.summary.as_deref().map(|text| clean(text, SENTENCE_MAX)),
+        Change::NoData(_) => {
+            Some("Nobody knows how the model does until samples are back; silence resolves no alert.".to_owned())
+        }
+        _ => None,
+    }
+}
+
 fn headline(notice: &Notice<'_>) -> String {
     let first = notice.first;
     let (what, value) = match first.evidence.first() {
@@ -211,11 +228,11 @@ fn headline(notice: &Notice<'_>) -> String {
     };
     let bound = first.evidence.first().map_or_else(String::new, |evidence| evidence.bound.to_string());
     let lasted = span(first.at.since(first.since));
-    let worst = if notice.others.is_empty() { "" } else { ", at worst" };
+    let worst = if notice.others.is_empty() { "" } else { "at worst " };
     match first.change {
-        Change::Fired => format!("{what} is {value}{worst}, {bound}"),
-        Change::Repeated => format!("{what} is still {bound}: {value}{worst}"),
-        Change::Resolved => format!("{what} is {value}{worst}, no longer {bound}"),
+        Change::Fired => format!("{what} is {bound}: {worst}{value}"),
+        Change::Repeated => format!("{what} is still {bound}: {worst}{value}"),
+        Change::Resolved => format!("{what} is no longer {bound}: {worst}{value}"),
         Change::NoData(Silence::Predictions) => format!("No predictions for {lasted}"),
         Change::NoData(Silence::Labels) => format!("Predictions arrive, but no labels for {lasted}"),
         Change::DataBack => format!("Samples are back after {lasted}"),
@@ -226,92 +243,31 @@ fn headline(notice: &Notice<'_>) -> String {
     }
 }
 
-fn shown(evidence: &Evidence) -> String {
-    match &evidence.value {
-        Ok(value) => with_unit(&number_beside(*value, evidence.bound), evidence.unit),
-        Err(why) => format!("unknown ({})", clean(why, TEXT_MAX)),
-    }
-}
-
-fn with_unit(number: &str, unit: &str) -> String {
-    if unit.is_empty() { number.to_owned() } else { format!("{number} {unit}") }
-}
-
-fn place(transition: &Transition) -> String {
-    let model = clean(&transition.model, TEXT_MAX);
-    match &transition.segment {
-        Some((dimension, value)) => format!("{model}, {}={}", clean(dimension, TEXT_MAX), clean(value, TEXT_MAX)),
-        None => model,
-    }
-}
-
-fn facts(notice: &Notice<'_>, now: Timestamp, options: &Rendering) -> Vec<Fact> {
-    let first = notice.first;
-    let mut facts = vec![when(first, now, options)];
-    if !notice.others.is_empty() {
-        facts.push(fact("Worst", place(first)));
-    }
-    for evidence in &first.evidence {
-        facts.push(fact(evidence.indicator, condition(evidence)));
-        facts.push(fact("How sure", how_sure(evidence)));
-    }
-    facts
-}
-
-fn when(first: &Transition, now: Timestamp, options: &Rendering) -> Fact {
-    let at = |at: Timestamp| at.in_zone(&options.zone);
-    let ago = |at: Timestamp| format!("{} before this mail", span(now.since(at)));
-    let lasted = span(first.at.since(first.since));
-    match first.change {
-        Change::Resolved | Change::Ended(_) => {
-            fact("Lasted", format!("{lasted}, from {} to {} ({})", at(first.since), at(first.at), ago(first.at)))
-        }
-        Change::DataBack => {
-            fact("Silent", format!("{lasted}, from {} to {} ({})", at(first.since), at(first.at), ago(first.at)))
-        }
-        _ => fact("Since", format!("{} ({})", at(first.since), ago(first.since))),
-    }
-}
-
-fn condition(evidence: &Evidence) -> String {
-    let clear =
-        if evidence.clear == evidence.bound { String::new() } else { format!("; clears when not {}", evidence.clear) };
-    format!("{}; a breach is {}{clear}; {}", shown(evidence), evidence.bound, evidence.smoothing)
-}
-
-fn how_sure(evidence: &Evidence) -> String {
-    let asked = if evidence.n_eff < evidence.min_samples { "fewer than the" } else { "at least" };
-    let samples =
-        format!("{} effective samples, {asked} {} needed", count(evidence.n_eff), count(evidence.min_samples));
-    match evidence.bracket {
-        Some((low, high)) => format!("{samples}; the exact value lies in [{}, {}]", number(low), number(high)),
-        None => samples,
-    }
-}
-
-/// A number of samples; fractions matter only when there are few.
-fn count(samples: f64) -> String {
-    number(if samples >= 10.0 { samples.floor() } else { samples })
-}
-
-fn alert_row(transition: &Transition, options: &Rendering) -> Row {
-    let (value, n_eff) =
-        transition.evidence.first().map_or((String::new(), String::new()), |one| (shown(one), count(one.n_eff)));
+/// Says since when only if that differs from `since`, which stands above.
+fn alert_row(transition: &Transition, since: Timestamp, options: &Rendering) -> Row {
+    let measured = transition.evidence.first().map(|one| (shown(one), format!("{} samples", count(one.n_eff))));
+    let (value, samples) = measured.unwrap_or_default();
     Row {
         place: place(transition),
         padding: String::new(),
+        value_padding: String::new(),
         value,
-        note: format!("n {n_eff}, since {}", transition.since.in_zone(&options.zone)),
+        note: if transition.since == since {
+            samples
+        } else {
+            format!("{samples}, since {}", transition.since.in_zone(&options.zone))
+        },
         id: transition.incident.as_deref().map_or_else(String::new, |id| clean(id, TEXT_MAX)),
     }
 }
 
-fn worst_row(segment: &crate::alert::Contribution) -> Row {
+fn worst_row(segment: &Contribution) -> Row {
     Row {
         place: format!("{}={}", clean(&segment.dimension, TEXT_MAX), clean(&segment.value, TEXT_MAX)),
         padding: String::new(),
+        value_padding: String::new(),
         value: number(segment.reading),
-        note: format!("n {}", count(segment.n_eff)),
+        note: format!("{} samples", count(segment.n_eff)),
         id: String::new(),
     }
 }
@@ -320,7 +276,7 @@ fn footer(notice: &Notice<'_>, options: &Rendering) -> Vec<String> {
     let first = notice.first;
     let mut lines = vec![format!("rule {}", clean(&first.rule, TEXT_MAX))];
     if let (true, Some(incident)) = (notice.others.is_empty(), &first.incident) {
-        lines.push(format!("incident {}, message {} of it", clean(incident, TEXT_MAX), first.sequence));
+        lines.push(format!("incident {}, transition {}", clean(incident, TEXT_MAX), first.sequence));
     }
     lines.push(said_by(options));
     lines
@@ -328,10 +284,6 @@ fn footer(notice: &Notice<'_>, options: &Rendering) -> Vec<String> {
 
 fn said_by(options: &Rendering) -> String {
     format!("modelwatch on {}", clean(&options.instance, TEXT_MAX))
-}
-
-fn fact(name: &str, value: String) -> Fact {
-    Fact { name: name.to_owned(), value }
 }
 
 fn link(address: &str) -> Link {

@@ -209,6 +209,10 @@ impl Smtp {
         }
     }
 
+    fn place(&self, when: &str) -> String {
+        format!("{}:{}, {when}", self.host, self.port)
+    }
+
     fn silent(&self, when: &str, limit: Duration) -> SendError {
         SendError::retry(format!(
             "{}:{} {when}: no answer within {}",
@@ -224,7 +228,7 @@ impl Smtp {
         let code = error.status().map(u16::from);
         let said = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
         let said = code.map_or_else(|| causes(error), |code| words(&format!("{code} {said}")));
-        let reason = format!("{}:{} {when}: {}", self.host, self.port, self.without_secrets(said));
+        let reason = format!("{} ({})", self.without_secrets(said), self.place(when));
         let is_login = code.is_some_and(|code| LOGIN_REFUSED.contains(&code));
         // A client error while handing over: the server lacks what the address needs (SMTPUTF8).
         let is_final = of_message && !is_login && (error.is_permanent() || error.is_client());

@@ -44,7 +44,7 @@ impl Webhook {
         if let Some(authorization) = &config.authorization {
             let value = HeaderValue::from_str(&authorization.load(name)?);
             let mut value = value
-                .map_err(|_| BuildError::new(name, "authorization", "holds characters that no header may hold"))?;
+                .map_err(|_| BuildError::new(name, authorization.option, "holds characters that no header may hold"))?;
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
@@ -95,9 +95,9 @@ impl Webhook {
         }
     }
 
-    /// `what`, after the part of the URL that may be seen.
+    /// `what`, with the part of the URL that may be seen.
     fn told(&self, what: &str) -> String {
-        format!("{}: {what}", self.url.origin().ascii_serialization())
+        format!("{what} ({})", self.url.origin().ascii_serialization())
     }
 }
 

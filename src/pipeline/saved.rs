@@ -213,15 +213,15 @@ impl Pipeline {
     /// The same state under other options. Gives the transitions of the alerts that nobody watches any more.
     ///
     /// The tick must be the same: sums of one grid do not fit into another.
-    pub fn reload(self, options: Options, key: &[u8; 16]) -> (Pipeline, Vec<Transition>) {
+    pub fn reload(&mut self, options: Options, key: &[u8; 16]) -> Vec<Transition> {
         let saved = self.save();
         let mut next = Pipeline::new(options, key);
-        next.registry = self.registry;
-        next.join = self.join;
-        next.smoothed.clear();
+        std::mem::swap(&mut next.registry, &mut self.registry);
+        std::mem::swap(&mut next.join, &mut self.join);
         next.configure();
         let ended = next.restore(saved);
-        (next, ended)
+        *self = next;
+        ended
     }
 }
 

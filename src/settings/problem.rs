@@ -1,7 +1,7 @@
 //! Mistakes, collected with their places, and what was probably meant.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 /// What a [`Problem`] does to the configuration.
@@ -27,7 +27,10 @@ pub struct Problem {
 /// The mistakes found so far, and which options were asked for.
 #[derive(Debug, Default)]
 pub struct Problems {
-    found: RefCell<Vec<Problem>>,
+    /// Each with the options of which it misses one; empty for most.
+    found: RefCell<Vec<(Problem, Vec<String>)>>,
+    /// Options that were meant by an unknown name.
+    slips: RefCell<BTreeSet<String>>,
     /// Dotted path with `*` for names chosen by the user, and whether the file has the option.
     asked: RefCell<BTreeMap<String, bool>>,
 }
@@ -35,12 +38,26 @@ pub struct Problems {
 impl Problems {
     /// Notes a mistake.
     pub fn add(&self, span: Range<usize>, message: impl Into<String>) {
-        self.found.borrow_mut().push(Problem { level: Level::Error, span, message: message.into() });
+        self.push(Level::Error, span, message.into(), Vec::new());
     }
 
     /// Notes something that is allowed and yet probably not wanted.
     pub fn warn(&self, span: Range<usize>, message: impl Into<String>) {
-        self.found.borrow_mut().push(Problem { level: Level::Warning, span, message: message.into() });
+        self.push(Level::Warning, span, message.into(), Vec::new());
+    }
+
+    /// Notes that none of `options` is there. Not shown if one of them turns out to be misspelt: then that is the mistake.
+    pub(super) fn miss(&self, level: Level, span: Range<usize>, message: String, options: Vec<String>) {
+        self.push(level, span, message, options);
+    }
+
+    /// Notes that `option` was meant by an unknown name, which is noted by itself.
+    pub(super) fn slip(&self, option: String) {
+        self.slips.borrow_mut().insert(option);
+    }
+
+    fn push(&self, level: Level, span: Range<usize>, message: String, missing: Vec<String>) {
+        self.found.borrow_mut().push((Problem { level, span, message }, missing));
     }
 
     /// Notes that an option was asked for.
@@ -55,7 +72,10 @@ impl Problems {
 
     /// All mistakes, in the order of the file, without repetition.
     pub fn into_sorted(self) -> Vec<Problem> {
-        let mut problems = self.found.into_inner();
+        let slips = self.slips.into_inner();
+        let is_slip = |missing: &[String]| missing.iter().any(|option| slips.contains(option));
+        let found = self.found.into_inner().into_iter().filter(|(_, missing)| !is_slip(missing));
+        let mut problems: Vec<Problem> = found.map(|(problem, _)| problem).collect();
         problems.sort_by_key(|problem| (problem.span.start, problem.span.end));
         problems.dedup();
         problems

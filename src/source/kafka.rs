@@ -28,6 +28,9 @@ const LIVE_WITHIN: Duration = Duration::from_secs(10);
 /// How often waiting for brokers and topics is logged.
 const LOG_EVERY: Duration = Duration::from_secs(30);
 
+/// Offsets of partitions; `None` where nothing is known.
+pub type Offsets<'o> = &'o dyn Fn(&Partition) -> Option<i64>;
+
 /// What to read of a cluster.
 pub struct Opening<'o> {
     /// The topics.
@@ -35,9 +38,11 @@ pub struct Opening<'o> {
     /// The headers that the mapping reads, in its order.
     pub headers: &'o [String],
     /// The next offset of a partition, if it was read before.
-    pub resume: &'o dyn Fn(&Partition) -> Option<i64>,
+    pub resume: Offsets<'o>,
     /// Only records from the first time up to the second (by their timestamps), then the source is finished.
     pub range: Option<(Timestamp, Timestamp)>,
+    /// Only records before this offset of each partition, then the source is finished.
+    pub until: Option<Offsets<'o>>,
 }
 
 /// Topics of a Kafka cluster.
@@ -73,7 +78,7 @@ impl Kafka {
             gaps: Vec::new(),
             grown: Vec::new(),
             lost: false,
-            ranged: opening.range.is_some(),
+            ranged: opening.range.is_some() || opening.until.is_some(),
         };
         let mut logged: Option<Instant> = None;
         while let Err(reason) = kafka.locate(opening) {
@@ -90,6 +95,11 @@ impl Kafka {
         }
         kafka.assign()?;
         Ok(kafka)
+    }
+
+    /// The next offset of each partition, in the order of their indices.
+    pub fn positions(&self) -> Vec<i64> {
+        self.positions.iter().map(|position| position.next).collect()
     }
 
     /// Finds all partitions and where to begin in them; all or nothing.
@@ -117,7 +127,10 @@ impl Kafka {
                 Start::Earliest if since.is_none() => low,
                 _ => offset(&since, at).unwrap_or(high),
             };
-            let end = self.ranged.then(|| offset(&until, at).unwrap_or(high).min(high));
+            let end = match opening.until {
+                Some(until) => Some(until(partition).unwrap_or(low).min(high)),
+                None => self.ranged.then(|| offset(&until, at).unwrap_or(high).min(high)),
+            };
             let next = match (opening.resume)(partition) {
                 Some(next) => next,
                 // A partition that its topic did not have when we last looked is read whole.
@@ -306,7 +319,7 @@ impl Source for Kafka {
                 Ok(()) => {}
                 Err(KafkaError::MessageConsumptionFatal(code)) => self.reconnect(&code.to_string())?,
                 // Other trouble has been logged and passes by itself.
-                Err(error) => self.lost |= error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset),
+                Err(error) => self.lost &= error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset),
             }
         }
         if self.lost {

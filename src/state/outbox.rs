@@ -57,6 +57,15 @@ pub(super) fn insert(transaction: &Transaction<'_>, message: &Message, now: Time
     Ok(())
 }
 
+/// Makes a notice a dead letter.
+pub(super) fn bury(transaction: &Transaction<'_>, id: &str, answer: &str, now: Timestamp) -> Result<(), Error> {
+    transaction.execute(
+        "UPDATE outbox SET state = 'dead', answer = ?2, ended_us = ?3 WHERE id = ?1",
+        params![id, answer, now.as_micros()],
+    )?;
+    Ok(())
+}
+
 impl Outbox {
     pub(super) fn new(connection: Connection) -> Outbox {
         Outbox(connection)
@@ -121,15 +130,41 @@ impl Outbox {
     /// If SQLite refuses.
     pub fn dead(&mut self, id: &str, answer: &str, told: &[Message], now: Timestamp) -> Result<(), Error> {
         let transaction = self.0.transaction()?;
-        transaction.execute(
-            "UPDATE outbox SET state = 'dead', attempts = attempts + 1, answer = ?2, ended_us = ?3 WHERE id = ?1",
-            params![id, answer, now.as_micros()],
-        )?;
+        bury(&transaction, id, answer, now)?;
         for message in told {
             insert(&transaction, message, now)?;
         }
         transaction.commit()?;
         Ok(())
+    }
+
+    /// Whether a notice is due that was never tried.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses.
+    pub fn first_attempts_due(&self, now: Timestamp) -> Result<bool, Error> {
+        let query =
+            "SELECT count(*) > 0 FROM outbox WHERE state = 'pending' AND attempts = 0 AND next_attempt_us <= ?1";
+        Ok(self.0.query_row(query, [now.as_micros()], |row| row.get(0))?)
+    }
+
+    /// Gives up what is owed to notifiers that are not among `known`; gives their number.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses.
+    pub fn bury_unknown(&self, known: &[&str], now: Timestamp) -> Result<usize, Error> {
+        let mut query = self.0.prepare("SELECT DISTINCT notifier FROM outbox WHERE state = 'pending'")?;
+        let owed = query.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
+        let mut buried = 0;
+        for gone in owed.iter().filter(|name| !known.contains(&name.as_str())) {
+            buried += self.0.execute(
+                "UPDATE outbox SET state = 'dead', answer = ?2, ended_us = ?3 WHERE state = 'pending' AND notifier = ?1",
+                params![gone, super::NOT_CONFIGURED, now.as_micros()],
+            )?;
+        }
+        Ok(buried)
     }
 
     /// How many notices are owed and how many were given up.

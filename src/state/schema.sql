@@ -46,6 +46,15 @@ CREATE TABLE transition_log (
 CREATE INDEX transition_by_time ON transition_log (at_us);
 CREATE INDEX transition_by_incident ON transition_log (incident);
 
+-- Who was told of the beginning of an incident, and is owed its end.
+CREATE TABLE told (
+    incident TEXT NOT NULL,
+    notifier TEXT NOT NULL,
+    recipient TEXT NOT NULL,
+    at_us INTEGER NOT NULL,
+    PRIMARY KEY (incident, notifier, recipient)
+) STRICT, WITHOUT ROWID;
+
 -- Notices that are owed (`pending`), were delivered (`sent`), or never will be (`dead`). One row a recipient.
 CREATE TABLE outbox (
     number INTEGER PRIMARY KEY,

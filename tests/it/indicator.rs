@@ -192,6 +192,45 @@ fn prediction_rate_divides_by_the_time_covered() {
     assert_eq!(read(rate, &[(0, Outcome::Unlabelled)], None), Ok(Estimate::from(0.0)));
 }
 
+#[test]
+fn positive_rate_needs_no_labels() {
+    let rate = by_name("positive_rate").expect("registered");
+    let predicted = |value| (0, Outcome::Predicted { answer: Answer { value, score: None }, age_seconds: None });
+    let labelled = (0, labelled(1.0, 1.0, None));
+    let outcomes = [predicted(1.0), predicted(0.0), predicted(0.0), predicted(0.0), labelled, labelled];
+    assert_eq!(read(rate, &outcomes, None), Ok(Estimate::from(0.25)));
+}
+
+/// The first cell, from which the effective sample size comes, counts only what the value is made of.
+#[test]
+fn samples_are_the_outcomes_that_take_part() {
+    let answer = Answer { value: 1.0, score: None };
+    let outcomes = [
+        labelled(1.0, 1.0, Some(0.9)),
+        labelled(1.0, 0.0, None),
+        labelled(1.0, 0.0, Some(0.6)),
+        labelled(0.0, 1.0, None),
+        labelled(0.0, 0.0, Some(0.2)),
+        Outcome::Unlabelled,
+        Outcome::Predicted { answer, age_seconds: Some(1.0) },
+        Outcome::Predicted { answer, age_seconds: None },
+    ]
+    .map(|outcome| (0, outcome));
+    for indicator in ALL {
+        let expected = match indicator.name() {
+            "precision" => 3.0,
+            "recall" | "mape" | "prediction_rate" | "positive_rate" => 2.0,
+            "f1" => 4.0,
+            "log_loss" | "brier" | "roc_auc" => 3.0,
+            "match_rate" | "unlabelled_rate" => 6.0,
+            "event_age" => 1.0,
+            _ => 5.0,
+        };
+        let (cells, _) = smoothed(*indicator, &outcomes, None);
+        assert_eq!(cells[0], expected, "{}", indicator.name());
+    }
+}
+
 // ---- what is not defined ----
 
 #[track_caller]

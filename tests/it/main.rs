@@ -1,5 +1,10 @@
-//! The integration tests: one binary, so that the library is linked once.
+//! The integration tests: one binary, because every further one would be linked anew.
 
+// Says to clippy that helpers, too, may unwrap.
+#![cfg(test)]
+#![allow(clippy::cast_precision_loss, reason = "tests count in small numbers")]
+
+mod architecture;
 mod config;
 mod exact;
 mod given;
@@ -7,6 +12,8 @@ mod indicator;
 mod ingest;
 mod notifier;
 mod oracle;
+mod servers;
 mod simulation;
 mod smoothing;
+mod systemd;
 mod timeline;

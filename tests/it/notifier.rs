@@ -1,12 +1,13 @@
 //! What people get: golden mails, and both notifiers against scripted servers.
 
+use modelwatch::notifier::Config;
+use modelwatch::settings::{Problems, Table};
+
 mod email;
 mod golden;
 mod sample;
+mod tls;
 mod webhook;
-
-use modelwatch::notifier::Config;
-use modelwatch::settings::{Problems, Table};
 
 /// The configuration that `text` holds, which must be right.
 #[track_caller]

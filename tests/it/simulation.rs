@@ -30,7 +30,7 @@ impl Random {
     }
 
     fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
+        usize::try_from(self.next() % bound as u64).expect("less than a usize")
     }
 
     fn once_in(&mut self, times: usize) -> bool {
@@ -119,7 +119,7 @@ fn input(seed: u64) -> Input {
     };
     for _ in 0..20 + random.below(120) {
         let model = ["eta-a", "eta-b", "spam"][random.below(3)];
-        let id = random.below(60) as u32;
+        let id = u32::try_from(random.below(60)).expect("small");
         let values = if model == "spam" { 2 } else { 8 };
         let mut time = random.below(span) as i64;
         if (span as i64 / 3..span as i64 / 2).contains(&time) && random.once_in(2) {
@@ -174,7 +174,7 @@ enum Way {
     Disturbed { seed: u64 },
 }
 
-fn take(pipeline: &mut Pipeline, partition: usize, event: &Event, rebuild: bool) {
+fn take(pipeline: &mut Pipeline, partition: u32, event: &Event, rebuild: bool) {
     let id = event.id.to_string();
     let time = Timestamp::from_secs(event.time);
     let model = event.model.as_deref();
@@ -186,9 +186,9 @@ fn take(pipeline: &mut Pipeline, partition: usize, event: &Event, rebuild: bool)
         None => given::label(model, &id, time, event.value),
     };
     if rebuild {
-        pipeline.rebuild(partition as u32, &events, Timestamp::MAX);
+        pipeline.rebuild(partition, &events, Timestamp::MAX);
     } else {
-        pipeline.take(partition as u32, &events, Timestamp::MAX).expect("an event that can be used");
+        pipeline.take(partition, &events, Timestamp::MAX).expect("an event that can be used");
     }
 }
 
@@ -210,16 +210,15 @@ fn run(input: &Input, way: Way) -> Ran {
         let partition = if matches!(way, Way::Whole) { *first } else { open[random.below(open.len())] };
         let run = if matches!(way, Way::Whole) { usize::MAX } else { 1 + random.below(batch) };
         for event in input.partitions[partition].iter().skip(positions[partition]).take(run) {
-            take(&mut pipeline, partition, event, false);
+            take(&mut pipeline, u32::try_from(partition).expect("few"), event, false);
             positions[partition] += 1;
         }
         if !matches!(way, Way::Whole) && random.once_in(3) {
             transitions.extend(pipeline.advance(Timestamp::MAX));
         }
         if disturbed && random.once_in(8) {
-            let (next, ended) = pipeline.reload(input.options.clone(), KEY);
+            let ended = pipeline.reload(input.options.clone(), KEY);
             assert_eq!(ended, [], "a reload of the same options ends nothing");
-            pipeline = next;
         }
         if disturbed && random.once_in(8) {
             pipeline = restart(input, &pipeline, &positions);
@@ -241,8 +240,8 @@ fn restart(input: &Input, before: &Pipeline, positions: &[usize]) -> Pipeline {
     assert_eq!(pipeline.restore(saved), [], "nothing ends by a restart");
     let unseen = Frontier { newest: Timestamp::MIN, floor: Timestamp::MIN, idle: false };
     let rebuilding = pipeline.begin_rebuild(vec![unseen; positions.len()]);
-    for (partition, position) in positions.iter().enumerate() {
-        for event in &input.partitions[partition][..*position] {
+    for (partition, (events, position)) in (0..).zip(input.partitions.iter().zip(positions)) {
+        for event in &events[..*position] {
             take(&mut pipeline, partition, event, true);
         }
     }
@@ -285,7 +284,7 @@ fn prove(input: &Input, seed: u64) -> Result<(), String> {
 
 fn prove_readings(input: &Input, said: &oracle::Said) -> Result<(), String> {
     let mut pipeline = Pipeline::new(input.options.clone(), KEY);
-    for (partition, events) in input.partitions.iter().enumerate() {
+    for (partition, events) in (0..).zip(&input.partitions) {
         events.iter().for_each(|event| take(&mut pipeline, partition, event, false));
     }
     pipeline.finish();

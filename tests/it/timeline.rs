@@ -47,7 +47,7 @@ fn play(options: Options, next: Option<Options>, text: &str) {
             ["at", at, what @ ..] => events.push((seconds(at), what.to_vec())),
             ["until", at] => events.push((seconds(at), vec!["end"])),
             ["from", from, "to", to, "every", step, what @ ..] => {
-                let steps = (seconds(from)..seconds(to)).step_by(seconds(step) as usize);
+                let steps = (seconds(from)..seconds(to)).step_by(usize::try_from(seconds(step)).expect("a step"));
                 events.extend(steps.map(|at| (at, [&["both"], what].concat())));
             }
             other => panic!("not understood: {other:?}"),
@@ -88,16 +88,14 @@ impl Line {
             ["end"] => {}
             ["reload"] => {
                 let options = self.next.take().expect("options to reload");
-                let before = std::mem::replace(&mut self.pipeline, Pipeline::new(options.clone(), KEY));
-                let (pipeline, ended) = before.reload(options, KEY);
-                self.pipeline = pipeline;
+                let ended = self.pipeline.reload(options, KEY);
                 self.note(ended);
             }
-            ["predictions", model, count, rest @ ..] => self.predict(at, model, number(count) as usize, rest),
-            ["labels", model, count, rest @ ..] => self.label(at, model, number(count) as usize, rest),
+            ["predictions", model, count, rest @ ..] => self.predict(at, model, count.parse().expect("a count"), rest),
+            ["labels", model, count, rest @ ..] => self.label(at, model, count.parse().expect("a count"), rest),
             ["both", model, count, rest @ ..] => {
-                self.predict(at, model, number(count) as usize, rest);
-                self.label(at, model, number(count) as usize, rest);
+                self.predict(at, model, count.parse().expect("a count"), rest);
+                self.label(at, model, count.parse().expect("a count"), rest);
             }
             other => panic!("not understood: {other:?}"),
         }
@@ -446,5 +444,23 @@ fn more_lateness_by_reload_loses_no_record() {
          from 2m10s to 6m every 10s eta 5 err=9
          until 12m
          want 2m20s firing mae eta -> oncall",
+    );
+}
+
+#[test]
+fn a_reload_that_adds_a_model_keeps_what_the_others_know() {
+    let mut before = with(vec![mae()]);
+    before.models[0].indicators.insert(0, modelwatch::indicator::by_name("prediction_rate").expect("known"));
+    let mut after = before.clone();
+    after.models.insert(0, given::model("another", Task::Binary, HALF_LIFE, &["accuracy"]));
+    play(
+        before,
+        Some(after),
+        "from 0s to 1m every 10s eta 5 err=9
+         at 1m reload
+         from 1m to 2m every 10s eta 5 err=0
+         until 3m
+         want 10s firing mae eta -> oncall
+         want 1m30s resolved mae eta -> oncall",
     );
 }

@@ -309,6 +309,14 @@ mod tests {
     }
 
     #[test]
+    fn indices_have_no_leading_zeros_and_no_signs() {
+        for text in [r#"{"b":[1,{"a":2}]}"#, r#"{"b":{"01":1,"0":2}}"#, "[[3]]"] {
+            let pointers = ["/b/01", "/b/+1", "/b/0", "/b/-", "/b/2", "/00/0", "/0/0"];
+            assert_eq!(find(text, &pointers).unwrap(), oracle(text, &pointers), "{text}");
+        }
+    }
+
+    #[test]
     fn deep_nesting_is_skipped_without_recursion() {
         let deep = format!("{{\"x\":{}1{},\"a\":2}}", "[".repeat(100_000), "]".repeat(100_000));
         assert_eq!(find(&deep, &["/a"]).unwrap(), [Some(Value::from(2))]);

@@ -114,20 +114,19 @@ fn recipients(table: &mut Table<'_>) -> Vec<Mailbox> {
 }
 
 fn way(table: &mut Table<'_>) -> Option<Way> {
-    let directory = table.text("directory");
-    let Some(directory) = directory else { return server(table).map(|server| Way::Server(Box::new(server))) };
-    let useless: Vec<&str> = SERVER_OPTIONS.into_iter().filter(|key| table.has(key)).collect();
-    if let Some(key) = useless.first() {
-        table.problem(directory.span, format!("with `directory` no mail is sent: leave out `{key}`, or `directory`"));
-        // What the options themselves get wrong is reported as well.
-        server(table)?;
-        return None;
+    let Some(directory) = table.text("directory") else {
+        return server(table).map(|server| Way::Server(Box::new(server)));
+    };
+    for key in SERVER_OPTIONS {
+        if let Some(given) = table.text(key) {
+            table.problem(given.span, format!("with `directory` no mail is sent: leave out `{key}`, or `directory`"));
+        }
     }
     Some(Way::Directory(directory.value.into()))
 }
 
 fn server(table: &mut Table<'_>) -> Option<Server> {
-    let tls = if table.has("tls") { table.choice("tls", &TLS) } else { Some(Tls::Starttls) };
+    let tls = if table.place("tls").is_some() { table.choice("tls", &TLS) } else { Some(Tls::Starttls) };
     let address = table.required_text("server", "\"mail.example.org:587\"");
     let address = address.and_then(|text| host_and_port(table, &text, tls));
     let ca_file = table.text("ca_file").map(|path| path.value.into());
@@ -179,7 +178,7 @@ fn login(table: &mut Table<'_>) -> Option<(String, Secret)> {
             None
         }
         (None, Some(_)) => {
-            table.problem(table.span(), format!("`{}` has a password but no `username`", table.path()));
+            table.problem(table.span(), "has a password but no `username`");
             None
         }
         (None, None) => None,
@@ -241,7 +240,7 @@ mod tests {
         );
         check("server = '::1'", &["`server`: \"::1\" is no server; write \"mail.example.org:587\" or \"[::1]:25\""]);
         check("server = 'm'\nusername = 'u'", &["`username` needs `password_file` or `password_env`"]);
-        check("server = 'm'\npassword_env = 'P'", &["`notifier.ops.email` has a password but no `username`"]);
+        check("server = 'm'\npassword_env = 'P'", &["has a password but no `username`"]);
         check(
             "server = 'm'\nusername = 'u'\npassword_env = 'P'\npassword_file = 'p'",
             &["give either `password_file` or `password_env`, not both"],
@@ -258,11 +257,8 @@ mod tests {
             &["with `directory` no mail is sent: leave out `server`, or `directory`"],
         );
         check("server = 'm'\nhello_name = 'a b'", &["`hello_name` must be a host name, such as \"watch.example.org\""]);
-        check("", &["`notifier.ops.email` needs `server`, for example `server = \"mail.example.org:587\"`"]);
-        check(
-            "directory = '/x'\ntiemout = '1s'",
-            &["`notifier.ops.email`: unknown name `tiemout`, did you mean `timeout`?"],
-        );
+        check("", &["notifier `ops.email` needs `server`, for example `server = \"mail.example.org:587\"`"]);
+        check("directory = '/x'\ntiemout = '1s'", &["unknown option `tiemout`, did you mean `timeout`?"]);
     }
 
     #[test]

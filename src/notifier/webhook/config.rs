@@ -107,7 +107,7 @@ mod tests {
         check("url = 'hooks'", &[address]);
         check(
             "",
-            &["`notifier.ops.webhook` needs `url`, for example `url = \"https://hooks.example.org/modelwatch\"`"],
+            &["notifier `ops.webhook` needs `url`, for example `url = \"https://hooks.example.org/modelwatch\"`"],
         );
         check(
             "url = 'https://u:p@a.example/'",

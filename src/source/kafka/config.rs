@@ -177,7 +177,7 @@ mod tests {
     use toml::de::DeTable;
 
     use super::*;
-    use crate::settings::Problems;
+    use crate::settings::{Problem, Problems};
 
     /// The configuration, and each mistake as `place: message`.
     fn read(text: &str) -> (Option<Config>, Vec<String>) {
@@ -187,7 +187,9 @@ mod tests {
         let config = Config::read(&mut table);
         table.finish();
         let problems = problems.into_sorted();
-        (config, problems.into_iter().map(|problem| format!("{}: {}", &text[problem.span], problem.message)).collect())
+        let untitled = |message: &str| message.trim_start_matches("`librdkafka`: ").to_owned();
+        let show = |problem: &Problem| format!("{}: {}", &text[problem.span.clone()], untitled(&problem.message));
+        (config, problems.iter().map(show).collect())
     }
 
     #[track_caller]
@@ -221,7 +223,7 @@ mod tests {
 
     #[test]
     fn mistakes_have_places() {
-        check("", &[": `` needs `brokers`"]);
+        check("", &[": the file needs `brokers`"]);
         check("brokers = []", &["[]: `brokers` must name at least one"]);
         check("brokers = [\"a:1,b:1\", \"a:port\"]", &["\"a:1,b:1\": a broker is one", "\"a:port\": a broker is one"]);
         check("brokers = [\"a\"]\nstart = \"newest\"", &["\"newest\": `start` must be"]);

@@ -143,7 +143,7 @@ fn delivery_failures_and_tests() {
     let lost = message(&[transition(Change::Fired)], "gone@example.org");
     let failure = delivery_failure(
         &lost,
-        "mail:587 while handing the message over: 550 5.1.1 no such user <gone>",
+        "550 5.1.1 no such user <gone> (mail.example.org:587, while handing the message over)",
         &receiver(TO),
         EIGHT,
         &rendering(),
@@ -195,6 +195,6 @@ fn subjects_keep_what_matters_when_names_are_long() {
         ..transition(Change::Fired)
     };
     let subject = message(&[long], TO).subject;
-    assert_eq!(subject, "[FIRING critical] fraud-d… rmse 5.312 > 4 merchant_category=online-ga…");
+    assert_eq!(subject, "[FIRING critical] fraud-de… rmse 5.312 > 4 merchant_category=online-g…");
     assert_eq!(subject.chars().count(), 70);
 }

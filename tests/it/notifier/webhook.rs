@@ -127,7 +127,7 @@ async fn passing_trouble_is_tried_again_when_the_receiver_says() {
         let answer = answer(reply).await;
         let Err(SendError::Retry { after, reason }) = &answer else { panic!("{reply}: {answer:?}") };
         assert_eq!(*after, expected.map(Duration::from_secs), "{reply}");
-        assert!(reason.starts_with("http://127.0.0.1:") && reason.contains(&reply[..3]), "{reason}");
+        assert!(reason.contains("(http://127.0.0.1:") && reason.starts_with(&reply[..3]), "{reason}");
     }
 }
 

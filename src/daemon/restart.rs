@@ -1,0 +1,113 @@
+//! Going on after a stop: the checkpoint's state, the join table rebuilt from the source, then the source at the
+//! checkpoint's positions.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use super::intake::Intake;
+use super::topics;
+use crate::alert::Transition;
+use crate::clock::{Clock, Timestamp};
+use crate::config::Config;
+use crate::source::kafka::{Kafka, Offsets, Opening};
+use crate::source::{Partition, Source};
+use crate::state::{Mark, State};
+use crate::watermark::Frontier;
+
+const POLL_WAIT: Duration = Duration::from_millis(100);
+
+/// What a restart works with.
+pub(super) struct Restart<'r> {
+    pub(super) config: &'r Config,
+    pub(super) clock: &'r dyn Clock,
+    /// Says whether to go on waiting; called at least every second or so.
+    pub(super) keep_waiting: &'r dyn Fn() -> bool,
+}
+
+impl Restart<'_> {
+    /// Restores the core and opens the source where it goes on. Without a checkpoint both begin anew.
+    ///
+    /// Gives the transitions of alerts that nobody watches any more.
+    pub(super) fn resume(&self, state: &State, intake: &mut Intake) -> anyhow::Result<(Kafka, Vec<Transition>)> {
+        let Some(checkpoint) = state.checkpoint()? else {
+            let source = self.open(&|_| None, None)?;
+            intake.expect_partitions(source.partitions());
+            return Ok((source, Vec::new()));
+        };
+        let positions: HashMap<Partition, i64> = checkpoint.positions.iter().cloned().collect();
+        let resume = |partition: &Partition| positions.get(partition).copied();
+        let source = self.open(&resume, None)?;
+        intake.expect_partitions(source.partitions());
+        let former = |partition: &Partition| checkpoint.positions.iter().position(|(known, _)| known == partition);
+        let order: Vec<Option<usize>> = source.partitions().iter().map(former).collect();
+        let ended = intake.pipeline.restore(checkpoint.saved.with_partitions(&order));
+        self.rebuild(state, intake, source.partitions(), &resume)?;
+        Ok((source, ended))
+    }
+
+    fn open(&self, resume: Offsets<'_>, until: Option<Offsets<'_>>) -> anyhow::Result<Kafka> {
+        let mapping = &self.config.mapping;
+        let opening = Opening { topics: &topics(self.config), headers: &mapping.headers, resume, range: None, until };
+        Ok(Kafka::open(&self.config.source, &opening, self.keep_waiting)?)
+    }
+
+    /// Reads from the marks up to the checkpoint's positions, into the join table only.
+    fn rebuild(
+        &self,
+        state: &State,
+        intake: &mut Intake,
+        partitions: &[Partition],
+        positions: Offsets<'_>,
+    ) -> anyhow::Result<()> {
+        let horizon = intake.pipeline.join_horizon().unwrap_or(Timestamp::MIN);
+        let mut marks: HashMap<Partition, Vec<Mark>> = HashMap::new();
+        for mark in state.marks_since(horizon)? {
+            marks.entry(mark.partition.clone()).or_default().push(mark);
+        }
+        let from = |partition: &Partition| match marks.get(partition).and_then(|marks| marks.first()) {
+            Some(mark) => Some(mark.next_offset),
+            None => positions(partition),
+        };
+        let unseen = Frontier { newest: Timestamp::MIN, floor: Timestamp::MIN, idle: false };
+        let first =
+            |partition: &Partition| marks.get(partition).and_then(|marks| marks.first()).map(|mark| mark.frontier);
+        let mut source = self.open(&from, Some(positions))?;
+        let number = |partition: &Partition| partitions.iter().position(|known| known == partition);
+        // The two openings may list the partitions in another order: records are renumbered by name.
+        let numbers: Vec<Option<usize>> = source.partitions().iter().map(number).collect();
+        let before = intake.pipeline.begin_rebuild(partitions.iter().map(|p| first(p).unwrap_or(unseen)).collect());
+        let mut records = 0_u64;
+        loop {
+            let polled = source.poll(POLL_WAIT)?;
+            for gap in &polled.gaps {
+                warn!(
+                    from = gap.from,
+                    to = gap.to,
+                    "the join cannot be rebuilt whole: records are gone from the source; their labels will be orphans"
+                );
+            }
+            for mut record in polled.batch.records() {
+                let Some(known) = numbers.get(record.partition as usize).copied().flatten() else { continue };
+                let partition = &source.partitions()[record.partition as usize];
+                record.partition = u32::try_from(known).unwrap_or(u32::MAX);
+                if let Some(raised) =
+                    marks.get(partition).and_then(|m| m.iter().rfind(|m| m.next_offset <= record.offset))
+                {
+                    intake.pipeline.raise(record.partition, raised.frontier.floor);
+                }
+                intake.rebuild_record(&record, self.clock.now());
+                records += 1;
+            }
+            anyhow::ensure!((self.keep_waiting)(), "stopped while the join was rebuilt");
+            if polled.finished {
+                break;
+            }
+        }
+        intake.pipeline.end_rebuild(before);
+        let (predictions, labels) = intake.pipeline.pending();
+        info!(records, predictions, labels, "the join is rebuilt");
+        Ok(())
+    }
+}
