@@ -13,139 +13,21 @@
 //! every [`Change`] has a sign, and it always falls into a tick that is still open, because the newcomer's time is at
 //! or after the watermark and whatever it replaces is later than the newcomer.
 
+mod entry;
+mod fingerprint;
+mod outcome;
 mod table;
+mod window;
 
-use std::hash::Hasher;
-
-use siphasher::sip128::{Hasher128, SipHasher13};
 use smallvec::SmallVec;
 
-use crate::clock::{Tick, TickGrid, Timestamp, micros};
+use crate::clock::{Tick, TickGrid, Timestamp};
+use entry::{Entry, Known, label_order, labelled, order, predicted, retract, unlabelled};
+pub use fingerprint::{Fingerprint, Fingerprinter};
+pub use outcome::{Answer, Change, Outcome, Sample, Truth};
 use table::Table;
-
-/// What one prediction (with or without its label) is to the indicators.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Outcome {
-    /// A prediction was made.
-    Predicted {
-        /// What the model answered.
-        answer: Answer,
-        /// Seconds from its event time to its record's; `None` if the source gives records no time.
-        age_seconds: Option<f64>,
-    },
-    /// Its label is known.
-    Labelled {
-        /// What the model answered.
-        answer: Answer,
-        /// What was true: the value, or 1 for the positive class and 0 for the negative.
-        actual: f64,
-        /// Seconds from the prediction to its label; negative if the label came first.
-        delay_seconds: f64,
-    },
-    /// No label came within the model's `label_timeout`.
-    Unlabelled,
-}
-
-/// What a model answered.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Answer {
-    /// The value, or 1 for the positive class and 0 for the negative. Finite.
-    pub value: f64,
-    /// Probability of the positive class in `[0, 1]`, if the prediction bears one.
-    pub score: Option<f64>,
-}
-
-/// An outcome that became true, or that turned out not to be true after all.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Change {
-    /// Whether it is added or taken back.
-    pub added: bool,
-    /// When it was learned: the later of the prediction's and the label's effective time.
-    pub at: Timestamp,
-    /// The slice of the prediction: which series it counts in.
-    pub slice: u32,
-    /// The outcome.
-    pub outcome: Outcome,
-}
-
-/// A prediction as the join keeps it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Sample {
-    /// What the model answered.
-    pub answer: Answer,
-    /// Seconds from its event time to its record's.
-    pub age_seconds: Option<f64>,
-    /// Which series it counts in.
-    pub slice: u32,
-    /// Rank of the slice by its content, for ties; the number of a slice depends on the order of arrival.
-    pub slice_rank: u64,
-}
-
-/// What turned out to be true, before it is known which model's class names apply.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Truth {
-    /// A number.
-    Number(f64),
-    /// A text.
-    Text(Box<str>),
-    /// A boolean.
-    Boolean(bool),
-}
-
-/// How long the events of a model wait for each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// How long after its prediction a label may come, in microseconds.
-    pub timeout_micros: i64,
-    /// How long before its prediction a label may come, in microseconds.
-    pub early_micros: i64,
-    /// For how long a repeated id is a duplicate, in microseconds.
-    pub dedupe_micros: i64,
-}
-
-impl Window {
-    /// The windows of a model's configuration.
-    pub fn new(timeout: std::time::Duration, early: std::time::Duration, dedupe: std::time::Duration) -> Window {
-        let (timeout_micros, early_micros) = (micros(timeout), micros(early));
-        let dedupe_micros = micros(dedupe).max(timeout_micros.saturating_add(early_micros));
-        Window { timeout_micros, early_micros, dedupe_micros }
-    }
-
-    fn deadline(self, prediction: Timestamp) -> Timestamp {
-        later(prediction, self.timeout_micros)
-    }
-
-    fn holds(self, prediction: Timestamp, label: Timestamp) -> bool {
-        label >= later(prediction, -self.early_micros) && label <= self.deadline(prediction)
-    }
-}
-
-fn later(at: Timestamp, micros: i64) -> Timestamp {
-    Timestamp::from_micros(at.as_micros().saturating_add(micros))
-}
-
-/// 128 bits that stand for (model, id). At 10⁸ pending ids a false match has a chance of 10⁻²² a lookup.
-pub type Fingerprint = u128;
-
-/// Fingerprints with a key of the deployment, so that nobody can craft ids that collide.
-#[derive(Clone, Copy, Debug)]
-pub struct Fingerprinter(SipHasher13);
-
-impl Fingerprinter {
-    /// With the deployment's key.
-    pub fn new(key: &[u8; 16]) -> Fingerprinter {
-        Fingerprinter(SipHasher13::new_with_key(key))
-    }
-
-    /// The fingerprint of an id, within a model if labels name theirs.
-    pub fn of(&self, model: Option<&str>, id: &str) -> Fingerprint {
-        let mut hasher = self.0;
-        hasher.write(model.unwrap_or_default().as_bytes());
-        hasher.write_u8(0xff);
-        hasher.write(id.as_bytes());
-        hasher.finish128().as_u128()
-    }
-}
+pub use window::Window;
+use window::later;
 
 /// What the join did with the events so far. Predictions are conserved: `predictions` = sessions + `duplicate_predictions`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -172,37 +54,6 @@ pub struct Counts {
     pub evicted_labels: u64,
 }
 
-/// A prediction in the table, from its time until no repetition of it can come any more.
-#[derive(Clone, Debug)]
-struct Entry {
-    fingerprint: Fingerprint,
-    model: u32,
-    /// The earliest of the session.
-    at: Timestamp,
-    /// The latest of the session.
-    last_at: Timestamp,
-    sample: Sample,
-    label: Option<(Timestamp, f64)>,
-    expired: bool,
-}
-
-/// A label in the table, from its time until no prediction of it can come any more.
-#[derive(Clone, Debug)]
-struct Known {
-    fingerprint: Fingerprint,
-    /// `None` if labels do not name their model.
-    model: Option<u32>,
-    at: Timestamp,
-    truth: Truth,
-    copies: u32,
-}
-
-impl Known {
-    fn is_for(&self, fingerprint: Fingerprint, model: u32) -> bool {
-        self.fingerprint == fingerprint && self.model.is_none_or(|own| own == model)
-    }
-}
-
 /// Turns a truth into a model's number; `None` if the model knows no such class.
 pub type ReadTruth<'f> = &'f dyn Fn(u32, &Truth) -> Option<f64>;
 
@@ -211,6 +62,8 @@ pub type ReadTruth<'f> = &'f dyn Fn(u32, &Truth) -> Option<f64>;
 pub struct Join {
     /// By model, in the order of their numbers.
     windows: Vec<Window>,
+    /// For how long a label waits that does not name its model.
+    unnamed_early_micros: i64,
     max_pending: usize,
     predictions: Table<Entry>,
     labels: Table<Known>,
@@ -224,6 +77,7 @@ impl Join {
     pub fn new(grid: TickGrid, max_pending: usize) -> Join {
         Join {
             windows: Vec::new(),
+            unnamed_early_micros: 0,
             max_pending: max_pending.max(1),
             predictions: Table::new(grid),
             labels: Table::new(grid),
@@ -232,9 +86,11 @@ impl Join {
         }
     }
 
-    /// Sets the windows of all models, and the limit. What is in the table stays.
-    pub fn configure(&mut self, windows: Vec<Window>, max_pending: usize) {
+    /// Sets the windows of all models, for how long a label waits that does not name its model (as long as any model
+    /// allows, whether it is known yet or not), and the limit. What is in the table stays.
+    pub fn configure(&mut self, windows: Vec<Window>, unnamed_early_micros: i64, max_pending: usize) {
         self.windows = windows;
+        self.unnamed_early_micros = unnamed_early_micros;
         self.max_pending = max_pending.max(1);
     }
 
@@ -365,36 +221,55 @@ impl Join {
         {
             let window = self.windows[entry.model as usize];
             let Some(actual) = read(entry.model, &label.truth).filter(|_| window.holds(entry.at, at)) else { continue };
-            if entry.label.is_some_and(|known| label_order(known) <= label_order((at, actual))) {
+            // Only a reload that lengthens `label_timeout` brings labels to expired predictions.
+            if entry.expired || entry.label.is_some_and(|known| label_order(known) <= label_order((at, actual))) {
                 continue;
             }
             out.extend(labelled(entry, false));
             entry.label = Some((at, actual));
             out.extend(labelled(entry, true));
         }
-        let due = later(at, early(&self.windows, model));
+        let due = later(at, self.early_micros(model));
         self.labels.insert(label, due);
         self.evict(out);
     }
 
     /// Lets go of what the end of `tick` puts out of reach; predictions without a label expire.
     pub fn seal(&mut self, tick: Tick, end: Timestamp, read: ReadTruth<'_>, out: &mut Vec<Change>) {
-        self.sealed = end;
         // Labels first: what became of them is told by the predictions that are still there.
         for fingerprint in self.labels.due(tick) {
-            while let Some(label) = self.labels.remove(fingerprint, |known| {
-                known.fingerprint == fingerprint && later(known.at, early(&self.windows, known.model)) < end
-            }) {
-                self.retire(&label, read);
+            let mut again = None;
+            let labels: SmallVec<[(Timestamp, Option<u32>); 2]> =
+                self.labels.all(fingerprint).map(|label| (label.at, label.model)).collect();
+            for (at, model) in labels {
+                let due = later(at, self.early_micros(model));
+                let same = |known: &Known| (known.fingerprint, known.at, known.model) == (fingerprint, at, model);
+                if due >= end {
+                    // Due earlier than it is gone: a reload has lengthened `early_label_wait`.
+                    again = Some(again.map_or(due, |other: Timestamp| other.min(due)));
+                } else if let Some(label) = self.labels.remove(fingerprint, same) {
+                    self.retire(&label, end, read);
+                }
+            }
+            if let Some(due) = again {
+                self.labels.schedule(fingerprint, due);
             }
         }
         for fingerprint in self.predictions.due(tick) {
             self.expire(fingerprint, end, out);
         }
+        self.sealed = end;
     }
 
-    fn retire(&mut self, label: &Known, read: ReadTruth<'_>) {
-        let entries = || self.predictions.all(label.fingerprint).filter(|e| label.is_for(e.fingerprint, e.model));
+    /// For how long a label waits for its prediction.
+    fn early_micros(&self, model: Option<u32>) -> i64 {
+        model.map_or(self.unnamed_early_micros, |model| self.windows[model as usize].early_micros)
+    }
+
+    fn retire(&mut self, label: &Known, end: Timestamp, read: ReadTruth<'_>) {
+        // What lies beyond the end may have been read already or not: it must not count.
+        let known = |entry: &&Entry| entry.at < end && label.is_for(entry.fingerprint, entry.model);
+        let entries = || self.predictions.all(label.fingerprint).filter(known);
         let used = entries().any(|entry| {
             let own = read(entry.model, &label.truth).map(|actual| label_order((label.at, actual)));
             own.is_some() && own == entry.label.map(label_order)
@@ -414,13 +289,15 @@ impl Join {
 
     fn expire(&mut self, fingerprint: Fingerprint, end: Timestamp, out: &mut Vec<Change>) {
         let mut again = None;
+        let opened = self.sealed;
         for entry in self.predictions.all_mut(fingerprint).filter(|entry| entry.fingerprint == fingerprint) {
             let window = self.windows[entry.model as usize];
             let deadline = window.deadline(entry.at);
             if entry.label.is_none() && !entry.expired && deadline < end {
                 entry.expired = true;
                 self.counts.expired_predictions += 1;
-                out.push(unlabelled(entry, deadline));
+                // A reload that shortens `label_timeout` puts deadlines into the past.
+                out.push(unlabelled(entry, deadline.max(opened)));
             }
             let gone = later(entry.last_at, window.dedupe_micros);
             if gone >= end {
@@ -460,56 +337,4 @@ impl Join {
             }
         }
     }
-}
-
-impl table::Keyed for Entry {
-    fn fingerprint(&self) -> Fingerprint {
-        self.fingerprint
-    }
-}
-
-impl table::Keyed for Known {
-    fn fingerprint(&self) -> Fingerprint {
-        self.fingerprint
-    }
-}
-
-/// Total order of predictions of one id: time, then content.
-fn order(at: Timestamp, sample: &Sample) -> (Timestamp, u64, u64, u64, u64) {
-    let bits = |number: Option<f64>| number.map_or(u64::MAX, f64::to_bits);
-    (at, sample.answer.value.to_bits(), bits(sample.answer.score), bits(sample.age_seconds), sample.slice_rank)
-}
-
-/// For how long a label waits for its prediction; without a model, as long as any model allows.
-fn early(windows: &[Window], model: Option<u32>) -> i64 {
-    match model {
-        Some(model) => windows[model as usize].early_micros,
-        None => windows.iter().map(|window| window.early_micros).max().unwrap_or(0),
-    }
-}
-
-fn label_order((at, actual): (Timestamp, f64)) -> (Timestamp, u64) {
-    (at, actual.to_bits())
-}
-
-fn retract(entry: &Entry, out: &mut Vec<Change>) {
-    out.push(predicted(entry, false));
-    out.extend(labelled(entry, false));
-}
-
-fn predicted(entry: &Entry, added: bool) -> Change {
-    let Sample { answer, age_seconds, slice, .. } = entry.sample;
-    Change { added, at: entry.at, slice, outcome: Outcome::Predicted { answer, age_seconds } }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "delays are far below 2^53 microseconds")]
-fn labelled(entry: &Entry, added: bool) -> Option<Change> {
-    let (at, actual) = entry.label?;
-    let delay_seconds = at.micros_since(entry.at) as f64 / 1e6;
-    let outcome = Outcome::Labelled { answer: entry.sample.answer, actual, delay_seconds };
-    Some(Change { added, at: at.max(entry.at), slice: entry.sample.slice, outcome })
-}
-
-fn unlabelled(entry: &Entry, at: Timestamp) -> Change {
-    Change { added: true, at, slice: entry.sample.slice, outcome: Outcome::Unlabelled }
 }

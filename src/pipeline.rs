@@ -5,80 +5,30 @@
 //! the interleaving of partitions and the size of batches.
 
 mod judge;
+mod options;
 mod rebuild;
 mod saved;
+mod seal;
 mod spec;
 mod view;
-
-use std::collections::HashMap;
-use std::time::Duration;
 
 use crate::alert::Transition;
 use crate::clock::{Tick, TickGrid, Timestamp};
 use crate::decode::Rejection;
-use crate::event::{Events, Label, Prediction, Scalar, Task};
-use crate::indicator::Indicator;
+use crate::event::{Events, Label, Prediction, Scalar};
 use crate::join::{self, Change, Fingerprinter, Join, Sample, Truth};
 use crate::pattern;
-use crate::rule::Rule;
 use crate::series::{Registry, SeriesId};
-use crate::smoothing::{Smoothed, Smoothing};
+use crate::smoothing::Smoothed;
 use crate::source::PartitionIndex;
-use crate::summary::{Cell, Summary, TickSums};
+use crate::summary::Summary;
 use crate::watermark::Watermark;
 use judge::Watch;
+pub use options::{Model, Options};
 pub use rebuild::Rebuilding;
 pub use saved::Saved;
 use spec::Spec;
 pub use view::{AlertView, ModelView, ReadingView, View};
-
-/// Everything the core needs to know; what a reload swaps.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Length of a tick, the grid of evaluation.
-    pub tick: Duration,
-    /// How far an event may lag behind the newest of its partition and still count in its own tick.
-    pub lateness: Duration,
-    /// How far an event may lie ahead of its record's time (or of the clock) before it is rejected.
-    pub max_skew: Duration,
-    /// Most predictions and labels that wait in the join; beyond it the oldest expire early.
-    pub max_pending: usize,
-    /// Most models that patterns may bring to life.
-    pub max_models: usize,
-    /// The model sections, in the order of the file; the first that matches a name is used.
-    pub models: Vec<Model>,
-    /// The rules, in the order of the file.
-    pub rules: Vec<Rule>,
-    /// Whether labels name their model. If not, a label serves every model that used its id.
-    pub labels_name_model: bool,
-}
-
-/// One `[model.NAME]` section.
-#[derive(Clone, Debug)]
-pub struct Model {
-    /// A name, or a pattern with `*` for any run of characters.
-    pub pattern: String,
-    /// What its answers are.
-    pub task: Task,
-    /// How long after a prediction its label may come.
-    pub label_timeout: Duration,
-    /// How long before its prediction a label may come.
-    pub early_label_wait: Duration,
-    /// For how long a repeated id is a duplicate; at least `label_timeout + early_label_wait`.
-    pub dedupe_window: Duration,
-    /// Segment dimensions: name, and index into the decoder's attributes.
-    pub dimensions: Vec<(String, usize)>,
-    /// Most values of one dimension that are told apart; the rest is folded into `other`.
-    pub max_segment_values: usize,
-    /// Names of the negative and the positive class, for `binary`. `None`: false/0 and true/1.
-    pub classes: Option<(String, String)>,
-    /// From which score on the answer is positive, where a binary prediction bears only a score.
-    pub threshold: f64,
-    /// The smoothing of its indicators.
-    pub smoothing: Smoothing,
-    /// What is shown and exported even if no rule asks for it.
-    pub indicators: Vec<&'static dyn Indicator>,
-}
 
 /// What the core counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -110,10 +60,10 @@ pub struct Pipeline {
     last_predicted: Vec<Option<Tick>>,
     /// One a rule, in the order of the file.
     watches: Vec<Watch>,
-    /// Series that are not watched by the rules yet.
-    unwatched: Vec<SeriesId>,
-    /// The next tick to seal; `None` before the first event.
+    /// The next tick to seal; `None` before the first can be.
     next: Option<Tick>,
+    /// The earliest effective time of the events taken in before the first seal.
+    first: Option<Timestamp>,
     counts: Counts,
     /// Reused from event to event.
     changes: Vec<Change>,
@@ -135,8 +85,8 @@ impl Pipeline {
             smoothed: Vec::new(),
             last_predicted: Vec::new(),
             watches: options.rules.iter().map(Watch::new).collect(),
-            unwatched: Vec::new(),
             next: None,
+            first: None,
             counts: Counts::default(),
             changes: Vec::new(),
             options,
@@ -147,6 +97,8 @@ impl Pipeline {
 
     /// Derives all that follows from the options.
     fn configure(&mut self) {
+        self.smoothed.clear();
+        self.last_predicted.clear();
         self.specs = self.options.models.iter().map(|model| Spec::new(model, &self.options.rules)).collect();
         self.spec_of = (0..self.registry.models())
             .map(|model| self.section(self.registry.model_name(u32::try_from(model).unwrap_or(u32::MAX))))
@@ -154,16 +106,20 @@ impl Pipeline {
         for index in 0..self.options.models.len() {
             let name = self.options.models[index].pattern.clone();
             if !name.contains('*') && self.registry.model(&name).is_none() {
-                self.add_model(&name);
+                let model = self.add_model(&name);
+                // It is watched even if nothing ever comes.
+                self.registry.admit(self.registry.overall(model), 0);
             }
         }
+        self.grow();
         self.configure_join();
     }
 
     fn configure_join(&mut self) {
         let never = join::Window { timeout_micros: 0, early_micros: 0, dedupe_micros: 0 };
         let windows = self.spec_of.iter().map(|spec| spec.map_or(never, |spec| self.specs[spec].window)).collect();
-        self.join.configure(windows, self.options.max_pending);
+        let early = self.specs.iter().map(|spec| spec.window.early_micros).max().unwrap_or(0);
+        self.join.configure(windows, early, self.options.max_pending);
     }
 
     /// The section that serves a model of this name.
@@ -174,7 +130,6 @@ impl Pipeline {
     fn add_model(&mut self, name: &str) -> u32 {
         let model = self.registry.add_model(name);
         self.spec_of.push(self.section(name));
-        self.unwatched.push(self.registry.overall(model));
         model
     }
 
@@ -252,7 +207,10 @@ impl Pipeline {
 
     /// Model and section of a name; without a name, those of the only section.
     fn resolve(&mut self, name: Option<&str>) -> Result<(u32, usize), Rejection> {
-        let only = self.options.models.first().map(|model| model.pattern.as_str());
+        let only = match self.options.models.as_slice() {
+            [only] if !only.pattern.contains('*') => Some(only.pattern.as_str()),
+            _ => None,
+        };
         let name = name.or(only).ok_or(Rejection::Missing("model"))?;
         let model = match self.registry.model(name) {
             Some(model) => model,
@@ -273,6 +231,9 @@ impl Pipeline {
     fn observe(&mut self, partition: PartitionIndex, time: Timestamp) -> Timestamp {
         let observed = self.watermark.observe(partition, time);
         self.counts.late_events += u64::from(observed.late);
+        if self.next.is_none() {
+            self.first = Some(self.first.map_or(observed.effective, |first| first.min(observed.effective)));
+        }
         observed.effective
     }
 
@@ -282,6 +243,10 @@ impl Pipeline {
             let slice = self.registry.slice(change.slice);
             let Some(spec) = self.spec_of[slice.model as usize] else { continue };
             let tick = self.grid.tick_of(change.at);
+            if self.next.is_some_and(|next| tick < next) {
+                // What is sealed stays; only a reload that changes the windows can ask for it.
+                continue;
+            }
             let terms = &self.specs[spec].terms;
             self.summary.apply(tick, &slice.series, terms, &change.outcome, change.added);
         }
@@ -300,73 +265,8 @@ impl Pipeline {
 
     /// Seals everything: the input has ended.
     pub fn finish(&mut self) -> Vec<Transition> {
-        let newest = self.watermark.finish();
-        if newest == Timestamp::MIN { Vec::new() } else { self.seal_until(self.grid.end_of(self.grid.tick_of(newest))) }
-    }
-
-    fn seal_until(&mut self, reached: Timestamp) -> Vec<Transition> {
-        let mut transitions = Vec::new();
-        if reached == Timestamp::MIN {
-            return transitions;
-        }
-        let current = self.grid.tick_of(reached);
-        let mut tick = self.next.unwrap_or_else(|| self.summary.first_open().map_or(current, |open| open.min(current)));
-        while tick < current {
-            self.seal(tick, &mut transitions);
-            tick += 1;
-        }
-        self.next = Some(tick);
-        transitions
-    }
-
-    fn seal(&mut self, tick: Tick, transitions: &mut Vec<Transition>) {
-        let end = self.grid.end_of(tick);
-        let read = |model: u32, truth: &Truth| read(&self.specs, &self.spec_of, model, truth);
-        self.join.seal(tick, end, &read, &mut self.changes);
-        self.apply_changes();
-        let closed = self.summary.close(tick);
-        let sums = self.admitted(closed);
-        self.grow();
-        for (series, sums) in sums {
-            self.fold(tick, series, &sums);
-        }
-        self.leave_windows(tick);
-        self.watch_newcomers(tick);
-        self.judge(tick, transitions);
-        self.counts.sealed_ticks += 1;
-    }
-
-    /// Decides by name which new segments get a series of their own, and folds the rest into `other`.
-    fn admitted(&mut self, closed: HashMap<SeriesId, TickSums>) -> Vec<(SeriesId, TickSums)> {
-        let mut by_name: Vec<(SeriesId, TickSums)> = closed.into_iter().collect();
-        by_name.sort_by(|(a, _), (b, _)| self.name(*a).cmp(&self.name(*b)));
-        let mut sums: Vec<(SeriesId, TickSums)> = Vec::with_capacity(by_name.len());
-        let mut folded: HashMap<SeriesId, TickSums> = HashMap::new();
-        for (series, cells) in by_name {
-            let known = self.registry.series(series).admitted;
-            let limit = self.section_of(series).map_or(0, |spec| spec.model.max_segment_values);
-            let target = self.registry.admit(series, limit);
-            if target != series
-                || self.registry.series(series).segment.as_ref().is_some_and(|s| s.1 == crate::series::OTHER)
-            {
-                let other = folded.entry(target);
-                other
-                    .and_modify(|sum| sum.iter_mut().zip(&cells).for_each(|(sum, more)| sum.add(more)))
-                    .or_insert(cells);
-                continue;
-            }
-            if !known {
-                self.unwatched.push(series);
-            }
-            sums.push((series, cells));
-        }
-        for (series, cells) in folded {
-            if self.registry.series(series).segment.is_some() && !self.unwatched.contains(&series) {
-                self.unwatched.push(series);
-            }
-            sums.push((series, cells));
-        }
-        sums
+        let reached = self.watermark.finish(self.grid);
+        self.seal_until(reached)
     }
 
     fn name(&self, series: SeriesId) -> (&str, Option<&(String, String)>) {
@@ -377,37 +277,6 @@ impl Pipeline {
     fn section_of(&self, series: SeriesId) -> Option<&Spec> {
         let model = self.registry.series(series).model;
         self.spec_of[model as usize].map(|spec| &self.specs[spec])
-    }
-
-    /// Gives every series a place for its smoothed sums.
-    fn grow(&mut self) {
-        for id in self.smoothed.len()..self.registry.all().len() {
-            let tracks = self.section_of(u32::try_from(id).unwrap_or(u32::MAX)).map_or(0, |spec| spec.tracks.len());
-            self.smoothed.push(vec![Smoothed::EMPTY; tracks]);
-        }
-        self.last_predicted.resize(self.smoothed.len(), None);
-    }
-
-    fn fold(&mut self, tick: Tick, series: SeriesId, sums: &TickSums) {
-        let model = self.registry.series(series).model;
-        let Some(spec) = self.spec_of[model as usize].map(|spec| &self.specs[spec]) else { return };
-        if matches!(sums.first(), Some(Cell::Count(predicted)) if *predicted > 0) {
-            self.last_predicted[series as usize] = Some(tick);
-        }
-        for (track, smoothed) in spec.tracks.iter().zip(&mut self.smoothed[series as usize]) {
-            let cells: Vec<&Cell> = track.cells.iter().map(|index| &sums[*index]).collect();
-            smoothed.fold(track.smoothing, self.grid, tick, track.indicator.terms(), &cells);
-        }
-    }
-
-    fn leave_windows(&mut self, tick: Tick) {
-        for (series, tracks) in self.smoothed.iter_mut().enumerate() {
-            let model = self.registry.all()[series].model;
-            let Some(spec) = self.spec_of[model as usize].map(|spec| &self.specs[spec]) else { continue };
-            for (track, smoothed) in spec.tracks.iter().zip(tracks) {
-                smoothed.leave_window(track.smoothing, self.grid, tick, track.indicator.terms());
-            }
-        }
     }
 
     /// What was counted so far.

@@ -94,7 +94,7 @@ impl Condition {
     /// Judges one reading.
     pub fn judge(&self, reading: &Reading) -> Verdict {
         match reading.value {
-            Ok(_) if reading.n_eff < self.min_samples => Verdict::Unknown,
+            Ok(_) if reading.n_eff < self.min_samples && !reading.silence_counts => Verdict::Unknown,
             Ok(estimate) if self.bound.is_beyond(estimate.value) => Verdict::Breach,
             Ok(estimate) if self.clear.is_beyond(estimate.value) => Verdict::Between,
             Ok(_) => Verdict::Clear,
@@ -133,7 +133,7 @@ pub struct Condition {
     pub bound: Bound,
     /// What still counts against a recovery once fired: the bound with its `clear` threshold. Equal to `bound` if none is set.
     pub clear: Bound,
-    /// Least effective sample size to judge at all.
+    /// Least effective sample size to judge at all; of no effect for rates, for which silence is evidence too.
     pub min_samples: f64,
 }
 
@@ -172,7 +172,8 @@ mod tests {
     use crate::indicator::{Estimate, Undefined};
 
     fn reading(value: Option<f64>, n_eff: f64) -> Reading {
-        Reading { value: value.map(Estimate::from).ok_or(Undefined::NoSamples), n_eff, last_sample: Some(0) }
+        let value = value.map(Estimate::from).ok_or(Undefined::NoSamples);
+        Reading { value, n_eff, last_sample: Some(0), silence_counts: false }
     }
 
     fn condition(bound: Bound, clear: Bound) -> Condition {

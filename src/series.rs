@@ -1,8 +1,8 @@
 //! Which series there are: models by name, segments by value, and the slice of a prediction (all series it counts in).
 //!
 //! Numbers are given in order of arrival and therefore depend on how partitions interleave; nothing that leaves the
-//! core does. What could depend on arrival is decided by name: the segment values that get a series of their own are
-//! admitted when a tick is sealed, in the order of their names; the rest is folded into `other` then.
+//! core does. What could depend on arrival is decided at the seal, by name: a series is admitted with the first tick in
+//! which it has a sample, segment values in the order of their names; those beyond the limit are folded into `other`.
 
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
@@ -33,7 +33,7 @@ pub struct Series {
     pub model: u32,
     /// Dimension and value, `None` for the whole of the model.
     pub segment: Option<(String, String)>,
-    /// Whether it is shown and judged. The whole always is.
+    /// Whether it is shown and judged: from the first sealed tick on in which it has a sample.
     pub admitted: bool,
 }
 
@@ -72,6 +72,7 @@ pub struct Registry {
     series: Vec<Series>,
     slices: Vec<Slice>,
     slice_by_series: HashMap<SmallVec<[SeriesId; 4]>, SliceId>,
+    newcomers: Vec<SeriesId>,
 }
 
 impl Registry {
@@ -113,14 +114,14 @@ impl Registry {
     /// Makes a model known.
     pub fn add_model(&mut self, name: &str) -> u32 {
         let number = number(self.models.len());
-        let overall = self.add_series(number, None, true);
+        let overall = self.add_series(number, None);
         self.models.push(Model { name: name.to_owned(), overall, dimensions: Vec::new() });
         self.model_by_name.insert(name.to_owned(), number);
         number
     }
 
-    fn add_series(&mut self, model: u32, segment: Option<(String, String)>, admitted: bool) -> SeriesId {
-        self.series.push(Series { model, segment, admitted });
+    fn add_series(&mut self, model: u32, segment: Option<(String, String)>) -> SeriesId {
+        self.series.push(Series { model, segment, admitted: false });
         number(self.series.len() - 1)
     }
 
@@ -138,7 +139,7 @@ impl Registry {
         if full && value != OTHER {
             return self.segment(model, dimension, OTHER, max_values);
         }
-        let id = self.add_series(model, Some((dimension.to_owned(), value.to_owned())), value == OTHER);
+        let id = self.add_series(model, Some((dimension.to_owned(), value.to_owned())));
         self.models[model as usize].dimensions[index].values.insert(value.to_owned(), id);
         id
     }
@@ -182,33 +183,47 @@ impl Registry {
         id
     }
 
-    /// The series that takes a segment's sums at a seal: itself once it is admitted, else `other`.
+    /// The series that takes a series' sums at a seal: itself once it is admitted, else `other`.
     ///
-    /// Call it in the order of the segments' names.
+    /// Call it in the order of names: the first to come are admitted.
     pub fn admit(&mut self, id: SeriesId, max_values: usize) -> SeriesId {
-        let Series { model, segment, admitted } = self.series(id).clone();
-        let Some((dimension, _)) = segment.filter(|_| !admitted) else { return id };
-        let known = self.models[model as usize].dimensions.iter_mut().find(|known| known.name == dimension);
-        match known {
-            Some(known) if known.admitted < max_values => {
-                known.admitted += 1;
-                self.series[id as usize].admitted = true;
-                id
-            }
-            _ => self.segment(model, &dimension, OTHER, max_values),
+        let Series { model, segment, admitted } = self.series(id);
+        if *admitted {
+            return id;
         }
+        let (model, segment) = (*model, segment.clone());
+        let target = match segment {
+            Some((dimension, value)) if value != OTHER && !self.has_room(model, &dimension, max_values) => {
+                self.segment(model, &dimension, OTHER, max_values)
+            }
+            _ => id,
+        };
+        let target_series = &mut self.series[target as usize];
+        if !target_series.admitted {
+            target_series.admitted = true;
+            self.newcomers.push(target);
+        }
+        target
     }
 
-    /// Puts back a series of a checkpoint as admitted.
-    pub fn restore(&mut self, model: &str, segment: Option<(&str, &str)>, max_values: usize) -> SeriesId {
-        let model = self.model(model).unwrap_or_else(|| self.add_model(model));
-        match segment {
-            None => self.overall(model),
-            Some((dimension, value)) => {
-                let id = self.segment(model, dimension, value, max_values);
-                self.admit(id, usize::MAX)
-            }
-        }
+    /// Takes one more value into a dimension, if it has room.
+    fn has_room(&mut self, model: u32, dimension: &str, max_values: usize) -> bool {
+        let mut dimensions = self.models[model as usize].dimensions.iter_mut();
+        dimensions.find(|known| known.name == dimension).is_some_and(|known| {
+            let room = known.admitted < max_values;
+            known.admitted += usize::from(room);
+            room
+        })
+    }
+
+    /// The series that were admitted since the last call.
+    pub fn take_newcomers(&mut self) -> Vec<SeriesId> {
+        std::mem::take(&mut self.newcomers)
+    }
+
+    /// Makes every admitted series a newcomer again.
+    pub fn renew(&mut self) {
+        self.newcomers = (0..).zip(&self.series).filter(|(_, series)| series.admitted).map(|(id, _)| id).collect();
     }
 }
 

@@ -65,6 +65,16 @@ impl Cell {
         }
     }
 
+    /// Whether an outcome takes part, after all corrections.
+    pub fn has_samples(&self) -> bool {
+        match self {
+            Cell::Count(count) => *count != 0,
+            // Every real stands beside a count of those who take part.
+            Cell::Real(_) => false,
+            Cell::Bins(bins) => !bins.is_zero(),
+        }
+    }
+
     fn apply(&mut self, addend: Addend, added: bool) {
         match (self, addend) {
             (_, Addend::Nothing) => {}
@@ -139,12 +149,5 @@ impl Summary {
     /// Puts back what a checkpoint kept.
     pub fn restore(&mut self, tick: Tick, series: SeriesId, sums: TickSums) {
         self.open.entry(tick).or_default().insert(series, sums);
-    }
-
-    /// Rearranges the open sums of a series after its model's terms have changed.
-    pub fn rearrange(&mut self, arrange: impl Fn(SeriesId, &TickSums) -> Option<TickSums>) {
-        for all in self.open.values_mut() {
-            *all = all.iter().filter_map(|(series, sums)| Some((*series, arrange(*series, sums)?))).collect();
-        }
     }
 }

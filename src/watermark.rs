@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::clock::Timestamp;
+use crate::clock::{TickGrid, Timestamp};
 use crate::source::PartitionIndex;
 
 /// The frontiers of all partitions.
@@ -77,7 +77,9 @@ impl Watermark {
             frontier.idle = false;
             frontier.floor = frontier.floor.max(reached);
         }
-        let before = frontier.at(self.lateness);
+        // Normally the frontier is beyond the watermark; after a reload that raises `lateness`, or the end of the
+        // input, it is not.
+        let before = frontier.at(self.lateness).max(reached);
         frontier.newest = frontier.newest.max(time);
         Observed { effective: time.max(before), late: time < before }
     }
@@ -109,10 +111,12 @@ impl Watermark {
         self.reached
     }
 
-    /// The end of the input: nothing is held back any longer.
-    pub fn finish(&mut self) -> Timestamp {
+    /// The end of the input: nothing is held back any longer, up to the end of the last tick with an event.
+    pub fn finish(&mut self, grid: TickGrid) -> Timestamp {
         let newest = self.partitions.iter().map(|frontier| frontier.newest).max().unwrap_or(Timestamp::MIN);
-        self.reached = self.reached.max(newest);
+        if newest > Timestamp::MIN {
+            self.reached = self.reached.max(grid.end_of(grid.tick_of(newest)));
+        }
         self.reached
     }
 

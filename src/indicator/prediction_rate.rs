@@ -56,6 +56,10 @@ impl Indicator for PredictionRate {
         "1/s"
     }
 
+    fn moves_without_samples(&self) -> bool {
+        true
+    }
+
     fn terms(&self) -> &'static [&'static Term] {
         &[&PREDICTED]
     }

@@ -51,7 +51,7 @@ impl Pipeline {
     pub(super) fn watch_newcomers(&mut self, tick: Tick) {
         self.grow();
         let since = self.grid.end_of(tick - 1);
-        for series in std::mem::take(&mut self.unwatched) {
+        for series in self.registry.take_newcomers() {
             let (model, segment) = self.name(series);
             let labels = (model.to_owned(), segment.cloned());
             for (rule, watch) in self.options.rules.iter().zip(&mut self.watches) {

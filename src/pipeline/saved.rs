@@ -12,7 +12,7 @@ use crate::alert::{Alert, End, Transition};
 use crate::clock::{Tick, Timestamp};
 use crate::exact::{ExactSum, Histogram};
 use crate::rule::{Rule, Severity};
-use crate::series::{NONE, SeriesId};
+use crate::series::SeriesId;
 use crate::smoothing::Smoothed;
 use crate::summary::{Cell, TickSums};
 use crate::watermark::Frontier;
@@ -21,6 +21,7 @@ use crate::watermark::Frontier;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Saved {
     next: Option<Tick>,
+    first: Option<Timestamp>,
     counts: Counts,
     reached: Timestamp,
     frontiers: Vec<Frontier>,
@@ -82,21 +83,26 @@ impl Pipeline {
             let (model, segment) = self.name(series);
             (model.to_owned(), segment.cloned())
         };
-        let series = (0..).zip(&self.smoothed).filter(|(id, _)| self.registry.series(*id).admitted);
+        let admitted = (0..).zip(&self.smoothed).filter(|(id, _)| self.registry.series(*id).admitted);
+        let series = admitted.map(|(id, tracks)| SavedSeries {
+            labels: labels(id),
+            last_predicted: self.last_predicted[id as usize],
+            tracks: self.saved_tracks(id, tracks),
+        });
         let open = self.summary.open().map(|(tick, id, sums)| (tick, labels(id), self.saved_sums(id, sums)));
+        // In the order of names, so that equal states are equal values.
+        let mut series: Vec<SavedSeries> = series.collect();
+        series.sort_by(|a, b| a.labels.cmp(&b.labels));
+        let mut open: Vec<(Tick, Labels, SavedSums)> = open.collect();
+        open.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
         Saved {
             next: self.next,
+            first: self.first,
             counts: self.counts(),
             reached: self.watermark.reached(),
             frontiers: self.watermark.frontiers().to_vec(),
-            series: series
-                .map(|(id, tracks)| SavedSeries {
-                    labels: labels(id),
-                    last_predicted: self.last_predicted[id as usize],
-                    tracks: self.saved_tracks(id, tracks),
-                })
-                .collect(),
-            open: open.collect(),
+            series,
+            open,
             alerts: self.saved_alerts(),
         }
     }
@@ -139,6 +145,7 @@ impl Pipeline {
     /// Puts a saved state into an empty core. Gives the transitions of the alerts that nobody watches any more.
     pub fn restore(&mut self, saved: Saved) -> Vec<Transition> {
         self.next = saved.next;
+        self.first = saved.first;
         self.counts = saved.counts;
         self.join.restore_counts(saved.counts.join);
         self.watermark.restore(saved.reached, saved.frontiers);
@@ -152,7 +159,7 @@ impl Pipeline {
             let cells = terms.iter().map(|term| cell(term.name).unwrap_or_else(|| Cell::empty(term))).collect();
             self.summary.restore(tick, id, cells);
         }
-        self.unwatched = (0..).zip(self.registry.all()).filter(|(_, s)| s.admitted).map(|(id, _)| id).collect();
+        self.registry.renew();
         let ended = saved.alerts.into_iter().flat_map(|alert| self.restore_alert(alert));
         let ended: Vec<Transition> = ended.collect();
         self.grow();
@@ -165,10 +172,8 @@ impl Pipeline {
         let number = self.registry.model(model).unwrap_or_else(|| self.add_model(model));
         match segment {
             None => self.registry.overall(number),
-            Some((dimension, value)) => {
-                let limit = self.section(model).map_or(0, |spec| self.specs[spec].model.max_segment_values);
-                self.registry.segment(number, dimension, value, limit.max(usize::from(value != NONE)))
-            }
+            // Without a limit: what was told apart stays apart, even if a reload allows less.
+            Some((dimension, value)) => self.registry.segment(number, dimension, value, usize::MAX),
         }
     }
 

@@ -7,8 +7,13 @@
 mod architecture;
 mod config;
 mod exact;
+mod given;
 mod indicator;
 mod ingest;
 mod notifier;
+mod oracle;
 mod servers;
+mod simulation;
+mod smoothing;
 mod systemd;
+mod timeline;

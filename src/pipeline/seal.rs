@@ -1,0 +1,104 @@
+//! The seal of a tick: its sums enter the smoothing, then the rules are judged.
+
+use std::collections::HashMap;
+
+use super::{Pipeline, read};
+use crate::alert::Transition;
+use crate::clock::{Tick, Timestamp};
+use crate::join::Truth;
+use crate::series::SeriesId;
+use crate::smoothing::Smoothed;
+use crate::summary::{Cell, TickSums};
+
+impl Pipeline {
+    /// Seals every tick that ends up to `reached`.
+    pub(super) fn seal_until(&mut self, reached: Timestamp) -> Vec<Transition> {
+        let mut transitions = Vec::new();
+        if reached == Timestamp::MIN {
+            return transitions;
+        }
+        let current = self.grid.tick_of(reached);
+        // The first tick is that of the first event, which is known for sure once the watermark is there.
+        let first = self.next.unwrap_or_else(|| self.first.map_or(current, |first| self.grid.tick_of(first)));
+        if first > current {
+            return transitions;
+        }
+        for tick in first..current {
+            self.next = Some(tick);
+            self.seal(tick, &mut transitions);
+        }
+        self.next = Some(current);
+        transitions
+    }
+
+    fn seal(&mut self, tick: Tick, transitions: &mut Vec<Transition>) {
+        let end = self.grid.end_of(tick);
+        let read = |model: u32, truth: &Truth| read(&self.specs, &self.spec_of, model, truth);
+        self.join.seal(tick, end, &read, &mut self.changes);
+        self.apply_changes();
+        let closed = self.summary.close(tick);
+        let sums = self.admitted(closed);
+        self.grow();
+        for (series, sums) in sums {
+            self.fold(tick, series, &sums);
+        }
+        self.leave_windows(tick);
+        self.watch_newcomers(tick);
+        self.judge(tick, transitions);
+        self.counts.sealed_ticks += 1;
+    }
+
+    /// Decides by name which series come to life, and folds the rest into `other`.
+    ///
+    /// What corrections have emptied is left out: whether it was ever there depends on the order of arrival.
+    fn admitted(&mut self, mut closed: HashMap<SeriesId, TickSums>) -> HashMap<SeriesId, TickSums> {
+        closed.retain(|_, sums| sums.iter().any(Cell::has_samples));
+        let mut fresh: Vec<SeriesId> =
+            closed.keys().copied().filter(|series| !self.registry.series(*series).admitted).collect();
+        fresh.sort_by(|a, b| self.name(*a).cmp(&self.name(*b)));
+        for series in fresh {
+            let limit = self.section_of(series).map_or(0, |spec| spec.model.max_segment_values);
+            let target = self.registry.admit(series, limit);
+            if target == series {
+                continue;
+            }
+            let Some(cells) = closed.remove(&series) else { continue };
+            match closed.get_mut(&target) {
+                Some(sums) => sums.iter_mut().zip(&cells).for_each(|(sum, more)| sum.add(more)),
+                None => drop(closed.insert(target, cells)),
+            }
+        }
+        closed
+    }
+
+    /// Gives every series a place for its smoothed sums.
+    pub(super) fn grow(&mut self) {
+        for id in self.smoothed.len()..self.registry.all().len() {
+            let tracks = self.section_of(u32::try_from(id).unwrap_or(u32::MAX)).map_or(0, |spec| spec.tracks.len());
+            self.smoothed.push(vec![Smoothed::EMPTY; tracks]);
+        }
+        self.last_predicted.resize(self.smoothed.len(), None);
+    }
+
+    fn fold(&mut self, tick: Tick, series: SeriesId, sums: &TickSums) {
+        let model = self.registry.series(series).model;
+        let Some(spec) = self.spec_of[model as usize].map(|spec| &self.specs[spec]) else { return };
+        if matches!(sums.first(), Some(Cell::Count(predicted)) if *predicted > 0) {
+            self.last_predicted[series as usize] = Some(tick);
+        }
+        for (track, smoothed) in spec.tracks.iter().zip(&mut self.smoothed[series as usize]) {
+            let cells: Vec<&Cell> = track.cells.iter().map(|index| &sums[*index]).collect();
+            smoothed.fold(track.smoothing, self.grid, tick, track.indicator.terms(), &cells);
+        }
+    }
+
+    fn leave_windows(&mut self, tick: Tick) {
+        for (series, tracks) in self.smoothed.iter_mut().enumerate() {
+            let model = self.registry.all()[series].model;
+            let Some(spec) = self.spec_of[model as usize].map(|spec| &self.specs[spec]) else { continue };
+            for (track, smoothed) in spec.tracks.iter().zip(tracks) {
+                smoothed.leave_window(track.smoothing, self.grid, tick, track.indicator.terms());
+            }
+        }
+    }
+}

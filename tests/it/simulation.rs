@@ -1,0 +1,400 @@
+//! Seeded random runs: whatever the interleaving, the batches, reloads and restarts, the core says the same, and it
+//! says what the oracle says.
+//!
+//! `MODELWATCH_SEED=7` runs one seed, `MODELWATCH_SEEDS=100000` that many. A failure prints the input, shrunk.
+
+use std::fmt::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use modelwatch::alert::Transition;
+use modelwatch::clock::Timestamp;
+use modelwatch::event::Task;
+use modelwatch::pipeline::{Counts, Options, Pipeline, Saved};
+use modelwatch::rule::{Bound, Condition, Rule};
+use modelwatch::smoothing::Smoothing;
+use modelwatch::watermark::Frontier;
+
+use crate::given::{self, KEY, secs};
+use crate::oracle::{self, Event, Labels};
+
+/// SplitMix64 (Steele, Lea, Flood 2014): small, and the same everywhere.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() % bound as u64).expect("less than a usize")
+    }
+
+    fn once_in(&mut self, times: usize) -> bool {
+        self.below(times) == 0
+    }
+}
+
+#[derive(Clone)]
+struct Input {
+    options: Options,
+    partitions: Vec<Vec<Event>>,
+}
+
+fn with_clear(condition: Condition, clear: Bound) -> Condition {
+    Condition { clear, ..condition }
+}
+
+fn rules() -> Vec<Rule> {
+    let half_life = |span| Smoothing::HalfLife(secs(span));
+    let alpha = Smoothing::Alpha { keep: 0.9, seed_first: false };
+    let mae = |span, limit| given::condition("mae", half_life(span), Bound::Above(limit), 2.437);
+    let accuracy = given::condition("accuracy", Smoothing::Window(secs(100)), Bound::Below(0.613), 3.0);
+    let rate = given::condition("prediction_rate", half_life(60), Bound::Below(0.0317), 0.0);
+    let window_rate = given::condition("prediction_rate", Smoothing::Window(secs(60)), Bound::Below(0.0317), 5.0);
+    vec![
+        Rule {
+            hold: secs(20),
+            recover_for: secs(30),
+            no_data_after: Some(secs(100)),
+            repeat_every: Some(secs(60)),
+            ..given::rule("mae", "eta-*", vec![with_clear(mae(60, 3.3217), Bound::Above(2.7123))])
+        },
+        Rule {
+            by: Some("region".to_owned()),
+            recover_for: secs(10),
+            no_data_after: Some(secs(150)),
+            ..given::rule("bias", "eta-*", vec![given::condition("bias", half_life(30), Bound::Above(1.1237), 0.0)])
+        },
+        given::rule("both", "eta-a", vec![mae(30, 3.1237), mae(300, 2.9151)]),
+        Rule {
+            hold: secs(10),
+            no_data_after: Some(secs(90)),
+            ..given::rule("accuracy", "spam", vec![with_clear(accuracy, Bound::Below(0.721))])
+        },
+        Rule { hold: secs(30), ..given::rule("rate", "eta-*", vec![rate]) },
+        Rule { hold: secs(40), ..given::rule("stopped", "spam", vec![window_rate]) },
+        Rule {
+            by: Some("tier".to_owned()),
+            no_data_after: Some(secs(60)),
+            ..given::rule("lost", "*", vec![given::condition("unlabelled_rate", alpha, Bound::Above(0.3123), 0.0)])
+        },
+    ]
+}
+
+fn options(random: &mut Random) -> Options {
+    let regression = ["mae", "bias", "mse", "label_delay", "prediction_rate", "unlabelled_rate"];
+    let binary = ["accuracy", "prediction_rate", "unlabelled_rate"];
+    let smoothings = [
+        Smoothing::HalfLife(secs(60)),
+        Smoothing::Window(secs(95)),
+        Smoothing::Alpha { keep: 0.95, seed_first: false },
+    ];
+    let mut smoothing = || smoothings[random.below(3)];
+    let mut eta = given::model("eta-*", Task::Regression, smoothing(), &regression);
+    let mut spam = given::model("spam", Task::Binary, smoothing(), &binary);
+    (eta.label_timeout, eta.early_label_wait, eta.dedupe_window) = (secs(120), secs(30), secs(200));
+    eta.dimensions = vec![("region".to_owned(), 0), ("tier".to_owned(), 1)];
+    eta.max_segment_values = 2;
+    (spam.label_timeout, spam.early_label_wait, spam.dedupe_window) = (secs(57), secs(0), secs(0));
+    let mut options = given::options(vec![eta, spam], rules());
+    options.lateness = secs([0, 15, 60][random.below(3)]);
+    options.labels_name_model = random.once_in(2);
+    options
+}
+
+fn input(seed: u64) -> Input {
+    let random = &mut Random(seed);
+    let options = options(random);
+    let mut partitions = vec![Vec::new(); 1 + random.below(4)];
+    let span = 200 + random.below(500);
+    let mut put = |random: &mut Random, event: Event| {
+        let partition = random.below(partitions.len());
+        // Not in the order of time: some records are late.
+        let at = event.time + [0, 0, 0, 10, 40, 90][random.below(6)];
+        partitions[partition].push((at, event));
+    };
+    for _ in 0..20 + random.below(120) {
+        let model = ["eta-a", "eta-b", "spam"][random.below(3)];
+        let id = u32::try_from(random.below(60)).expect("small");
+        let values = if model == "spam" { 2 } else { 8 };
+        let mut time = random.below(span) as i64;
+        if (span as i64 / 3..span as i64 / 2).contains(&time) && random.once_in(2) {
+            time = 0;
+        }
+        for copy in 0..1 + random.below(5) / 3 + random.below(8) / 7 {
+            // Ties in time are broken by content. The oracle knows that of the value only, so the segments follow it.
+            let value = random.below(values) + 16 * copy * usize::from(model != "spam");
+            let segment =
+                |names: &[&str], mix: usize| names.get(mix % (names.len() + 1)).map(|name| (*name).to_owned());
+            let mix = id as usize + 5 * value;
+            let segments = match model {
+                "spam" => vec![None, None],
+                _ => vec![segment(&["asia", "eu", "us", "other"], mix), segment(&["free", "paid"], mix / 2)],
+            };
+            let value = value as f64;
+            let time = time + [0, 0, 5, 30, 170, 230][random.below(6)] * i64::from(copy > 0);
+            put(random, Event { time, model: Some(model.to_owned()), id, value, segments: Some(segments) });
+        }
+        for _ in 0..[0, 1, 1, 1, 2][random.below(5)] {
+            let time = time + [-25, 0, 3, 20, 20, 50, 60, 119, 150][random.below(9)];
+            let named = options.labels_name_model || random.once_in(9);
+            let label_model = Some(model.to_owned()).filter(|_| named && options.labels_name_model);
+            let value = random.below(values) as f64;
+            put(random, Event { time: time.max(0), model: label_model, id, value, segments: None });
+        }
+    }
+    let sorted = |mut partition: Vec<(i64, Event)>| {
+        partition.sort_by_key(|(at, _)| *at);
+        partition.into_iter().map(|(_, event)| event).collect()
+    };
+    Input { options, partitions: partitions.into_iter().map(sorted).collect() }
+}
+
+/// What must be the same in all runs of one input.
+#[derive(PartialEq)]
+struct Ran {
+    transitions: Vec<Transition>,
+    saved: Vec<u8>,
+    readings: String,
+    counts: Counts,
+}
+
+/// How the input is brought to the core.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// One partition after the other, and sealed at the end.
+    Whole,
+    /// A random interleaving, sealed now and then.
+    Interleaved { seed: u64 },
+    /// The same, and reloaded with the same options or restarted from a checkpoint now and then.
+    Disturbed { seed: u64 },
+}
+
+fn take(pipeline: &mut Pipeline, partition: u32, event: &Event, rebuild: bool) {
+    let id = event.id.to_string();
+    let time = Timestamp::from_secs(event.time);
+    let model = event.model.as_deref();
+    let events = match &event.segments {
+        Some(segments) => {
+            let attributes: Vec<Option<&str>> = segments.iter().map(Option::as_deref).collect();
+            given::prediction(model.expect("a model"), &id, time, event.value, &attributes)
+        }
+        None => given::label(model, &id, time, event.value),
+    };
+    if rebuild {
+        pipeline.rebuild(partition, &events, Timestamp::MAX);
+    } else {
+        pipeline.take(partition, &events, Timestamp::MAX).expect("an event that can be used");
+    }
+}
+
+fn run(input: &Input, way: Way) -> Ran {
+    let mut pipeline = Pipeline::new(input.options.clone(), KEY);
+    pipeline.expect_partitions(input.partitions.len());
+    let mut transitions = Vec::new();
+    let mut positions = vec![0; input.partitions.len()];
+    let (seed, disturbed) = match way {
+        Way::Whole => (0, false),
+        Way::Interleaved { seed } => (seed, false),
+        Way::Disturbed { seed } => (seed, true),
+    };
+    let random = &mut Random(seed);
+    let batch = 1 + random.below(30);
+    loop {
+        let open: Vec<usize> = (0..positions.len()).filter(|p| positions[*p] < input.partitions[*p].len()).collect();
+        let Some(first) = open.first() else { break };
+        let partition = if matches!(way, Way::Whole) { *first } else { open[random.below(open.len())] };
+        let run = if matches!(way, Way::Whole) { usize::MAX } else { 1 + random.below(batch) };
+        for event in input.partitions[partition].iter().skip(positions[partition]).take(run) {
+            take(&mut pipeline, u32::try_from(partition).expect("few"), event, false);
+            positions[partition] += 1;
+        }
+        if !matches!(way, Way::Whole) && random.once_in(3) {
+            transitions.extend(pipeline.advance(Timestamp::MAX));
+        }
+        if disturbed && random.once_in(8) {
+            let ended = pipeline.reload(input.options.clone(), KEY);
+            assert_eq!(ended, [], "a reload of the same options ends nothing");
+        }
+        if disturbed && random.once_in(8) {
+            pipeline = restart(input, &pipeline, &positions);
+        }
+    }
+    transitions.extend(pipeline.finish());
+    let view = pipeline.view(usize::MAX);
+    let readings = format!("{:?} {:?}", view.models, view.alerts);
+    let saved = postcard::to_stdvec(&pipeline.save()).expect("encodable");
+    Ran { transitions, saved, readings, counts: pipeline.counts() }
+}
+
+/// A core from a checkpoint, its table filled from the records before.
+fn restart(input: &Input, before: &Pipeline, positions: &[usize]) -> Pipeline {
+    let bytes = postcard::to_stdvec(&before.save()).expect("encodable");
+    let saved: Saved = postcard::from_bytes(&bytes).expect("decodable");
+    assert!(saved == before.save(), "a checkpoint reads back as it was written");
+    let mut pipeline = Pipeline::new(input.options.clone(), KEY);
+    assert_eq!(pipeline.restore(saved), [], "nothing ends by a restart");
+    let unseen = Frontier { newest: Timestamp::MIN, floor: Timestamp::MIN, idle: false };
+    let rebuilding = pipeline.begin_rebuild(vec![unseen; positions.len()]);
+    for (partition, (events, position)) in (0..).zip(input.partitions.iter().zip(positions)) {
+        for event in &events[..*position] {
+            take(&mut pipeline, partition, event, true);
+        }
+    }
+    pipeline.end_rebuild(rebuilding);
+    assert!(pipeline.save() == before.save(), "a restart changes nothing");
+    pipeline
+}
+
+fn line(transition: &Transition) -> String {
+    let seconds = |at: Timestamp| at.as_micros() / 1_000_000;
+    let labels: Labels = (transition.model.clone(), transition.segment.clone());
+    let (at, since) = (seconds(transition.at), seconds(transition.since));
+    format!("{at:>5} since {since:>5} {} {labels:?} {}", transition.rule, transition.change.name())
+}
+
+/// Runs an input in several ways; `Err` says what differs.
+fn prove(input: &Input, seed: u64) -> Result<(), String> {
+    let whole = run(input, Way::Whole);
+    let ways = [Way::Interleaved { seed }, Way::Interleaved { seed: seed + 1 }, Way::Disturbed { seed: seed + 2 }];
+    for way in ways {
+        let other = run(input, way);
+        let lines = |ran: &Ran| ran.transitions.iter().map(line).collect::<Vec<_>>();
+        check(&format!("{way:?}: transitions"), &lines(&whole), &lines(&other))?;
+        check(&format!("{way:?}: counts"), &whole.counts, &other.counts)?;
+        check(&format!("{way:?}: readings"), &whole.readings, &other.readings)?;
+        if whole != other {
+            return Err(format!("{way:?}: saved bytes or details of transitions differ"));
+        }
+    }
+    let mut transitions: Vec<String> = whole.transitions.iter().map(line).collect();
+    transitions.sort();
+    let said = oracle::ask(&input.options, &input.partitions);
+    check("transitions by the oracle", &said.transitions, &transitions)?;
+    let counts = whole.counts;
+    let counted = (counts.late_events, counts.join.duplicate_predictions, counts.join.expired_predictions);
+    let expected = (said.late_events, said.duplicate_predictions, said.expired_predictions);
+    check("late, duplicate, expired by the oracle", &expected, &counted)?;
+    prove_readings(input, &said)
+}
+
+fn prove_readings(input: &Input, said: &oracle::Said) -> Result<(), String> {
+    let mut pipeline = Pipeline::new(input.options.clone(), KEY);
+    for (partition, events) in (0..).zip(&input.partitions) {
+        events.iter().for_each(|event| take(&mut pipeline, partition, event, false));
+    }
+    pipeline.finish();
+    let mut read = 0;
+    for model in pipeline.view(usize::MAX).models {
+        for reading in model.readings {
+            let key = ((model.name.clone(), reading.segment), reading.indicator);
+            let (value, n_eff) = said.readings.get(&key).copied().unwrap_or((None, 0.0));
+            let got = reading.value.ok().map(|estimate| estimate.value);
+            let near = |a: f64, b: f64| (a - b).abs() <= 1e-12 * a.abs().max(b.abs()).max(1.0);
+            let same = got.is_some() == value.is_some() && near(got.unwrap_or(0.0), value.unwrap_or(0.0));
+            let same_n = near(reading.n_eff, n_eff) || key.1 == "prediction_rate" && got == Some(0.0);
+            if !same || !same_n {
+                return Err(format!("{key:?}: oracle {value:?} n_eff {n_eff}, core {got:?} n_eff {}", reading.n_eff));
+            }
+            read += usize::from(got.is_some());
+        }
+    }
+    let expected = said.readings.values().filter(|(value, _)| value.is_some()).count();
+    check("number of readings", &expected, &read)
+}
+
+fn check<T: PartialEq + std::fmt::Debug>(what: &str, expected: &T, got: &T) -> Result<(), String> {
+    if expected == got { Ok(()) } else { Err(format!("{what}:\n expected {expected:#?}\n      got {got:#?}")) }
+}
+
+fn prove_or_panic(input: &Input, seed: u64) -> Result<(), String> {
+    catch_unwind(AssertUnwindSafe(|| prove(input, seed))).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        Err(text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default())
+    })
+}
+
+/// Leaves out what is not needed to fail.
+fn shrink(mut input: Input, seed: u64) -> Input {
+    let mut chunk = input.partitions.iter().map(Vec::len).sum::<usize>() / 2;
+    while chunk > 0 {
+        for partition in 0..input.partitions.len() {
+            let mut from = 0;
+            while from < input.partitions[partition].len() {
+                let mut less = input.clone();
+                let to = (from + chunk).min(less.partitions[partition].len());
+                less.partitions[partition].drain(from..to);
+                if prove_or_panic(&less, seed).is_err() { input = less } else { from += chunk }
+            }
+        }
+        chunk /= 2;
+    }
+    input
+}
+
+/// The input as a time line, for the reader of a failure.
+fn time_line(input: &Input) -> String {
+    let mut text = format!(
+        "lateness {:?}, labels name their model: {}\n",
+        input.options.lateness, input.options.labels_name_model
+    );
+    for (partition, events) in input.partitions.iter().enumerate() {
+        for Event { time, model, id, value, segments } in events {
+            let model = model.as_deref().unwrap_or("(any)");
+            let what = if segments.is_some() { "predicts" } else { "label" };
+            let segments = segments.as_ref().map_or(String::new(), |segments| format!("{segments:?}"));
+            writeln!(text, "partition {partition} at {time:>4} {model} #{id} {what} {value} {segments}")
+                .expect("a text");
+        }
+    }
+    text
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().expect("a whole number"))
+}
+
+#[test]
+fn every_interleaving_reload_and_restart_says_what_the_oracle_says() {
+    let seeds = match number("MODELWATCH_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("MODELWATCH_SEEDS").unwrap_or(60),
+    };
+    for seed in seeds {
+        let input = input(seed);
+        if prove_or_panic(&input, seed).is_err() {
+            let small = shrink(input, seed);
+            let problem = prove_or_panic(&small, seed).expect_err("it still fails");
+            panic!("MODELWATCH_SEED={seed}\n{}\n{problem}", time_line(&small));
+        }
+    }
+}
+
+/// A simulation in which nothing happens proves nothing.
+#[test]
+fn the_simulation_sees_every_kind_of_transition() {
+    let mut seen: std::collections::BTreeSet<&str> = std::collections::BTreeSet::new();
+    let mut counts = [0; 6];
+    for seed in 0..40 {
+        let ran = run(&input(seed), Way::Whole);
+        seen.extend(ran.transitions.iter().map(|transition| transition.change.name()));
+        let join = ran.counts.join;
+        let found = [
+            ran.counts.late_events,
+            join.duplicate_predictions,
+            join.expired_predictions,
+            join.duplicate_labels,
+            join.late_labels,
+            join.orphan_labels,
+        ];
+        counts.iter_mut().zip(found).for_each(|(sum, count)| *sum += count);
+    }
+    let wanted = "calmed data back firing labels late no data pending recovering relapsed repeated resolved";
+    let seen: Vec<&str> = seen.into_iter().collect();
+    assert_eq!(seen.join(" "), wanted);
+    assert!(counts.iter().all(|count| *count > 10), "{counts:?}");
+}
