@@ -15,5 +15,6 @@ mod oracle;
 mod servers;
 mod simulation;
 mod smoothing;
+mod state;
 mod systemd;
 mod timeline;
