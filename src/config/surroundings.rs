@@ -83,7 +83,7 @@ pub(super) fn state_directory(root: &mut Table<'_>) -> Option<PathBuf> {
 }
 
 pub(super) fn web(root: &mut Table<'_>) -> Web {
-    let default = SocketAddr::from(([127, 0, 0, 1], 9187));
+    let default = SocketAddr::from(([127, 0, 0, 1], 9848));
     let Some(mut table) = root.table("web") else { return Web { listen: Some(default) } };
     let listen = match table.text("listen") {
         Some(found) if found.value == "off" => None,
@@ -95,10 +95,10 @@ pub(super) fn web(root: &mut Table<'_>) -> Web {
 }
 
 fn explain_address(table: &Table<'_>, found: &Placed<String>) {
-    let hint = match found.value.rsplit_once(':').map_or((found.value.as_str(), "9187"), |parts| parts) {
+    let hint = match found.value.rsplit_once(':').map_or((found.value.as_str(), "9848"), |parts| parts) {
         ("localhost", port) => format!("did you mean \"127.0.0.1:{port}\"?"),
         ("" | "*", port) => format!("did you mean \"0.0.0.0:{port}\"?"),
-        _ => "write it like \"127.0.0.1:9187\", \"[::1]:9187\" or \"off\"".to_owned(),
+        _ => "write it like \"127.0.0.1:9848\", \"[::1]:9848\" or \"off\"".to_owned(),
     };
     table.problem(found.span.clone(), format_args!("`listen` must be an IP address with a port, or \"off\"; {hint}"));
 }

@@ -319,7 +319,7 @@ impl Source for Kafka {
                 Ok(()) => {}
                 Err(KafkaError::MessageConsumptionFatal(code)) => self.reconnect(&code.to_string())?,
                 // Other trouble has been logged and passes by itself.
-                Err(error) => self.lost &= error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset),
+                Err(error) => self.lost |= error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset),
             }
         }
         if self.lost {

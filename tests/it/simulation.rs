@@ -215,6 +215,9 @@ fn run(input: &Input, way: Way) -> Ran {
         }
         if !matches!(way, Way::Whole) && random.once_in(3) {
             transitions.extend(pipeline.advance(Timestamp::MAX));
+            while pipeline.owes_seals() {
+                transitions.extend(pipeline.advance(Timestamp::MAX));
+            }
         }
         if disturbed && random.once_in(8) {
             let ended = pipeline.reload(input.options.clone(), KEY);
@@ -225,6 +228,9 @@ fn run(input: &Input, way: Way) -> Ran {
         }
     }
     transitions.extend(pipeline.finish());
+    while pipeline.owes_seals() {
+        transitions.extend(pipeline.finish());
+    }
     let view = pipeline.view(usize::MAX);
     let readings = format!("{:?} {:?}", view.models, view.alerts);
     let saved = postcard::to_stdvec(&pipeline.save()).expect("encodable");

@@ -82,7 +82,10 @@ impl Line {
     fn step(&mut self, at: i64, words: &[&str]) {
         // Nothing has come since: the partition is at its end, and the clock moves event time.
         self.pipeline.idle(0);
-        let transitions = self.pipeline.advance(Timestamp::from_secs(at));
+        let mut transitions = self.pipeline.advance(Timestamp::from_secs(at));
+        while self.pipeline.owes_seals() {
+            transitions.extend(self.pipeline.advance(Timestamp::from_secs(at)));
+        }
         self.note(transitions);
         match words {
             ["end"] => {}

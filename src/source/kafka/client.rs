@@ -69,6 +69,17 @@ fn certificates(settings: &[(String, String)]) -> Option<String> {
     path.into_os_string().into_string().ok()
 }
 
+/// Why librdkafka would not make a client of these settings; without brokers, so that no network is touched.
+pub(super) fn refusal(config: &Config) -> Option<String> {
+    let mut client = client_config(config);
+    client.remove("bootstrap.servers");
+    match client.create_with_context::<Context, BaseConsumer<Context>>(Context::default()) {
+        Ok(_) => None,
+        Err(KafkaError::ClientCreation(reason)) => Some(reason),
+        Err(error) => Some(error.to_string()),
+    }
+}
+
 /// What librdkafka calls back.
 #[derive(Default)]
 struct Context {

@@ -104,8 +104,15 @@ impl Config {
         let brokers = brokers(table);
         let group_id = table.text("group_id").map_or_else(|| "modelwatch".to_owned(), |group_id| group_id.value);
         let start = start(table);
-        let librdkafka = table.table("librdkafka").map(|mut table| librdkafka(&mut table)).unwrap_or_default();
-        Some(Config { brokers: brokers?, group_id, start: start?, librdkafka })
+        let settings = table.table("librdkafka");
+        let place = settings.as_ref().map(Table::span);
+        let (librdkafka, good) = settings.map(|mut table| librdkafka(&mut table)).unwrap_or((Vec::new(), true));
+        let config = Config { brokers: brokers?, group_id, start: start?, librdkafka };
+        // Some settings are only refused together, when a client is made.
+        if let (Some(place), true, Some(reason)) = (place, good, super::client::refusal(&config)) {
+            table.problem(place, format!("librdkafka refuses these settings: {reason}"));
+        }
+        Some(config)
     }
 }
 
@@ -145,14 +152,17 @@ fn start(table: &mut Table<'_>) -> Option<Start> {
     }
 }
 
-fn librdkafka(table: &mut Table<'_>) -> Vec<(String, String)> {
+/// The settings, and whether each is good by itself.
+fn librdkafka(table: &mut Table<'_>) -> (Vec<(String, String)>, bool) {
     let settings = table.each_text();
+    let mut good = true;
     for (name, value) in &settings {
         if let Some((span, message)) = mistake(name, value) {
             table.problem(span, message);
+            good = false;
         }
     }
-    settings.into_iter().map(|(name, value)| (name.value, value.value)).collect()
+    (settings.into_iter().map(|(name, value)| (name.value, value.value)).collect(), good)
 }
 
 /// What is wrong with one setting, and where.
