@@ -1,8 +1,7 @@
-//! Ways out: the trait of a notifier, the list of kinds, secrets, and how long to wait before another try.
+//! Ways out: the trait of a notifier, the list of kinds, and how long to wait before another try.
 //!
 //! To add a kind: write `notifier/<kind>.rs` with its `Config`, then add it to [`Config`], [`KINDS`] and [`build`] below.
 
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use siphasher::sip::SipHasher13;
 
 use crate::clock::Clock;
 use crate::notification::Message;
-use crate::settings::{Level, Table};
+use crate::settings::{Level, Secret, Table};
 
 pub mod email;
 pub mod webhook;
@@ -119,44 +118,9 @@ pub fn retry_delay(id: &str, attempt: u32) -> Duration {
     Duration::from_millis(u64::from(SECONDS[step] * permille))
 }
 
-/// Where a secret is kept; the configuration never holds it itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Secret {
-    option: &'static str,
-    place: Place,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Place {
-    File(PathBuf),
-    Environment(String),
-}
-
-impl Secret {
-    /// Reads the options `file` and `env`, of which at most one may be given. Does not read the secret.
-    pub fn read(table: &mut Table<'_>, file: &'static str, env: &'static str) -> Option<Secret> {
-        let path = table.text(file);
-        let variable = table.text(env);
-        if let (Some(_), Some(variable)) = (&path, &variable) {
-            table.problem(variable.span.clone(), format!("give either `{file}` or `{env}`, not both"));
-        }
-        let from_file = path.map(|path| Secret { option: file, place: Place::File(path.value.into()) });
-        from_file.or_else(|| variable.map(|variable| Secret { option: env, place: Place::Environment(variable.value) }))
-    }
-
-    /// The secret of notifier `name`, without the line break at its end.
-    fn load(&self, name: &str) -> Result<String, BuildError> {
-        let secret = match &self.place {
-            Place::File(path) => read_text(name, self.option, path)?,
-            Place::Environment(variable) => std::env::var(variable)
-                .map_err(|error| BuildError::new(name, self.option, format!("variable `{variable}`: {error}")))?,
-        };
-        let secret = secret.trim_end_matches(['\r', '\n']);
-        if secret.is_empty() {
-            return Err(BuildError::new(name, self.option, "the secret is empty"));
-        }
-        Ok(secret.to_owned())
-    }
+/// The secret of notifier `name`.
+fn load(secret: &Secret, name: &str) -> Result<String, BuildError> {
+    secret.load().map_err(|unreadable| BuildError::new(name, unreadable.option, unreadable.reason))
 }
 
 fn read_text(name: &str, option: &'static str, path: &std::path::Path) -> Result<String, BuildError> {
@@ -247,24 +211,5 @@ pub(crate) mod tests {
             }
         }
         assert_ne!(retry_delay("a", 1), retry_delay("b", 1));
-    }
-
-    #[test]
-    fn a_secret_is_read_without_its_line_break_and_a_missing_one_names_its_option() {
-        let file = tempfile::NamedTempFile::new().expect("a file");
-        std::fs::write(file.path(), " s3cret \r\n").expect("written");
-        let secret = |path: PathBuf| Secret { option: "password_file", place: Place::File(path) };
-        assert_eq!(secret(file.path().into()).load("ops").as_deref(), Ok(" s3cret "));
-        let error = secret("/nowhere/x".into()).load("ops").expect_err("no such file");
-        assert_eq!(
-            error.to_string(),
-            "notifier `ops`, `password_file`: /nowhere/x: No such file or directory (os error 2)"
-        );
-        let secret = Secret { option: "password_env", place: Place::Environment("MODELWATCH_NOT_SET".to_owned()) };
-        let error = secret.load("ops").expect_err("no such variable");
-        assert_eq!(
-            error.to_string(),
-            "notifier `ops`, `password_env`: variable `MODELWATCH_NOT_SET`: environment variable not found"
-        );
     }
 }

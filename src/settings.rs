@@ -11,9 +11,11 @@ use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 mod problem;
+mod secret;
 mod value;
 
 pub use problem::{Level, Problem, Problems, nearest, unknown};
+pub use secret::{Secret, Unreadable};
 use value::{as_number, as_text, describe, hint, in_words};
 
 /// A value with its place in the file.

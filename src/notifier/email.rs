@@ -12,7 +12,7 @@ use lettre::transport::smtp::extension::ClientId;
 use lettre::transport::smtp::response::{Category, Code, Detail, Response, Severity};
 use tokio::time::timeout;
 
-use super::{BuildError, Notifier, SendError, Sending, causes, words};
+use super::{BuildError, Notifier, SendError, Sending, causes, load, words};
 use crate::notification::Message;
 
 mod config;
@@ -153,7 +153,7 @@ impl Smtp {
             Tls::Starttls | Tls::Implicit => Some(tls_parameters(name, server)?),
         };
         let login = match &server.login {
-            Some((username, secret)) => Some(Login::new(username, secret.load(name)?)),
+            Some((username, secret)) => Some(Login::new(username, load(secret, name)?)),
             None => None,
         };
         Ok(Smtp {

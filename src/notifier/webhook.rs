@@ -10,7 +10,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY
 use reqwest::{Certificate, Client, Response, StatusCode, Url};
 use ring::hmac;
 
-use super::{BuildError, Notifier, SendError, Sending, causes, words};
+use super::{BuildError, Notifier, SendError, Sending, causes, load, words};
 use crate::clock::{Clock, Timestamp};
 use crate::notification::Message;
 
@@ -42,13 +42,13 @@ impl Webhook {
     pub fn build(name: &str, config: &Config, clock: Arc<dyn Clock>) -> Result<Webhook, BuildError> {
         let mut headers = config.headers.clone();
         if let Some(authorization) = &config.authorization {
-            let value = HeaderValue::from_str(&authorization.load(name)?);
+            let value = HeaderValue::from_str(&load(authorization, name)?);
             let mut value = value
                 .map_err(|_| BuildError::new(name, authorization.option, "holds characters that no header may hold"))?;
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
-        let secret = config.secret.as_ref().map(|secret| secret.load(name)).transpose()?;
+        let secret = config.secret.as_ref().map(|secret| load(secret, name)).transpose()?;
         Ok(Webhook {
             name: name.to_owned(),
             client: client(name, config)?,

@@ -98,6 +98,7 @@ fn every_option_is_in_the_reference() {
     let same = |option: &str| {
         let tail = |part: &str| option.rfind(part).map(|at| option[at..].to_owned());
         tail(".smoothing.")
+            .or_else(|| option.strip_suffix("_password_env").map(|secret| format!("{secret}_password_file")))
             .or_else(|| option.contains(".all_of.").then(|| option.replace(".all_of.", ".")))
             .unwrap_or(option.to_owned())
     };

@@ -24,7 +24,7 @@ fn cluster(partitions: i32) -> Cluster {
 }
 
 fn config(cluster: &Cluster, start: Start) -> Config {
-    Config { brokers: vec![cluster.bootstrap_servers()], group_id: "g".to_owned(), start, librdkafka: Vec::new() }
+    Config { brokers: vec![cluster.bootstrap_servers()], group_id: "g".to_owned(), start, password: None, librdkafka: Vec::new() }
 }
 
 fn open(config: &Config, resume: &dyn Fn(&Partition) -> Option<i64>) -> Kafka {
@@ -227,6 +227,7 @@ fn waiting_for_brokers_can_be_stopped() {
         brokers: vec!["127.0.0.1:1".to_owned()],
         group_id: "g".to_owned(),
         start: Start::Latest,
+        password: None,
         librdkafka: Vec::new(),
     };
     let opening = Opening { topics: &["t".to_owned()], headers: &[], resume: &|_| None, range: None, until: None };

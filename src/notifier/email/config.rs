@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use lettre::message::Mailbox;
 
-use crate::notifier::Secret;
-use crate::settings::{Placed, Table};
+use crate::settings::{Placed, Secret, Table};
 
 /// Who writes to whom, and how.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,8 +6,7 @@ use std::time::Duration;
 use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::notifier::Secret;
-use crate::settings::{Placed, Table};
+use crate::settings::{Placed, Secret, Table};
 
 /// Where to post, and how to prove who posts.
 #[derive(Clone, Debug, PartialEq)]

@@ -14,6 +14,7 @@ use rdkafka::statistics::Statistics;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::Config;
+use super::config::PASSWORD;
 use crate::clock::Timestamp;
 use crate::source::{Error, Partition};
 
@@ -73,6 +74,9 @@ fn certificates(settings: &[(String, String)]) -> Option<String> {
 pub(super) fn refusal(config: &Config) -> Option<String> {
     let mut client = client_config(config);
     client.remove("bootstrap.servers");
+    if config.password.is_some() {
+        client.set(PASSWORD, "unread");
+    }
     match client.create_with_context::<Context, BaseConsumer<Context>>(Context::default()) {
         Ok(_) => None,
         Err(KafkaError::ClientCreation(reason)) => Some(reason),
@@ -134,7 +138,12 @@ pub(super) struct Client {
 impl Client {
     /// Makes a client; nothing is connected yet.
     pub(super) fn new(config: &Config) -> Result<Client, Error> {
-        let created = client_config(config).create_with_context(Context::default());
+        let mut client = client_config(config);
+        if let Some(password) = &config.password {
+            let password = password.load().map_err(|unreadable| Error(format!("`source.kafka`, {unreadable}")))?;
+            client.set(PASSWORD, password);
+        }
+        let created = client.create_with_context(Context::default());
         let consumer = created.map_err(|error| Error(format!("librdkafka refuses its settings: {error}")))?;
         Ok(Client { consumer: Some(consumer) })
     }

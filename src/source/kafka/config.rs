@@ -7,7 +7,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 
-use crate::settings::{Placed, Table, nearest};
+use crate::settings::{Placed, Secret, Table, nearest};
 
 /// Where to begin in a partition of which no position is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub struct Config {
     pub group_id: String,
     /// Where to begin the first time.
     pub start: Start,
+    /// Where the password of SASL is kept, so that it need not stand in the configuration.
+    pub password: Option<Secret>,
     /// Further settings of librdkafka, by its own names.
     pub librdkafka: Vec<(String, String)>,
 }
@@ -46,6 +48,9 @@ impl fmt::Debug for Config {
             .finish()
     }
 }
+
+/// The setting that `sasl_password_file` and `sasl_password_env` stand for.
+pub(super) const PASSWORD: &str = "sasl.password";
 
 /// Settings that are ours, and what to do instead.
 const OWNED: [(&str, &str); 11] = [
@@ -104,10 +109,14 @@ impl Config {
         let brokers = brokers(table);
         let group_id = table.text("group_id").map_or_else(|| "modelwatch".to_owned(), |group_id| group_id.value);
         let start = start(table);
+        let password = Secret::read(table, "sasl_password_file", "sasl_password_env");
         let settings = table.table("librdkafka");
         let place = settings.as_ref().map(Table::span);
         let (librdkafka, good) = settings.map(|mut table| librdkafka(&mut table)).unwrap_or((Vec::new(), true));
-        let config = Config { brokers: brokers?, group_id, start: start?, librdkafka };
+        if password.is_some() && librdkafka.iter().any(|(name, _)| name == PASSWORD) {
+            table.problem(table.span(), format!("the password is given twice: leave out `{PASSWORD}`"));
+        }
+        let config = Config { brokers: brokers?, group_id, start: start?, password, librdkafka };
         // Some settings are only refused together, when a client is made.
         if let (Some(place), true, Some(reason)) = (place, good, super::client::refusal(&config)) {
             table.problem(place, format!("librdkafka refuses these settings: {reason}"));
