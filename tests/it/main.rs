@@ -6,9 +6,12 @@
 
 mod architecture;
 mod config;
+mod end_to_end;
 mod exact;
 mod indicator;
 mod ingest;
 mod notifier;
+mod process;
+mod replay;
 mod servers;
 mod systemd;
