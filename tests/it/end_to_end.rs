@@ -6,7 +6,7 @@ mod mails;
 //mod notify;
 //mod pages;
 //mod reload;
-//mod restart;
+mod restart;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -30,7 +30,8 @@ def main():
     if not Path(folder).is_dir():
         return print("[]")
     mails = mailbox.Maildir(folder, factory=parse, create=False)
-    found = [told(mail) for _, mail in sorted(mails.items()) if rule in str(mail.get("X-Modelwatch-Rule", ""))]
+    found = [told(mail) for _, mail in sorted(mails.items())]
+    found = [mail for mail in found if rule in (mail["text"] or "")]
     print(json.dumps(sorted(found, key=lambda mail: mail["headers"]["x-modelwatch-state"])))
 
 
