@@ -114,6 +114,8 @@ pub struct Pipeline {
     unwatched: Vec<SeriesId>,
     /// The next tick to seal; `None` before the first event.
     next: Option<Tick>,
+    /// The earliest event so far, which decides where sealing begins.
+    earliest: Option<Timestamp>,
     counts: Counts,
     /// Reused from event to event.
     changes: Vec<Change>,
@@ -137,6 +139,7 @@ impl Pipeline {
             watches: options.rules.iter().map(Watch::new).collect(),
             unwatched: Vec::new(),
             next: None,
+            earliest: None,
             counts: Counts::default(),
             changes: Vec::new(),
             options,
@@ -273,6 +276,7 @@ impl Pipeline {
     fn observe(&mut self, partition: PartitionIndex, time: Timestamp) -> Timestamp {
         let observed = self.watermark.observe(partition, time);
         self.counts.late_events += u64::from(observed.late);
+        self.earliest = Some(self.earliest.map_or(observed.effective, |earliest| earliest.min(observed.effective)));
         observed.effective
     }
 
@@ -310,13 +314,23 @@ impl Pipeline {
             return transitions;
         }
         let current = self.grid.tick_of(reached);
-        let mut tick = self.next.unwrap_or_else(|| self.summary.first_open().map_or(current, |open| open.min(current)));
+        let mut tick = self.next.unwrap_or_else(|| self.first_tick().unwrap_or(current));
+        if tick > current {
+            // The first one may still turn out to be an earlier one.
+            return transitions;
+        }
         while tick < current {
             self.seal(tick, &mut transitions);
             tick += 1;
         }
         self.next = Some(tick);
         transitions
+    }
+
+    /// The earliest tick with an event, as far as is known.
+    fn first_tick(&self) -> Option<Tick> {
+        let observed = self.earliest.map(|at| self.grid.tick_of(at));
+        observed.into_iter().chain(self.summary.first_open()).min()
     }
 
     fn seal(&mut self, tick: Tick, transitions: &mut Vec<Transition>) {

@@ -1,11 +1,11 @@
 //! The real program on real servers: from Kafka to the mail.
 
 mod dataset;
-//mod delivery;
+mod delivery;
 mod mails;
-//mod notify;
-//mod pages;
-//mod reload;
+mod notify;
+mod pages;
+mod reload;
 mod restart;
 
 use std::fs;
@@ -41,9 +41,8 @@ impl Stage {
         let client = ClientConfig::new().set("bootstrap.servers", &kafka.plaintext).clone();
         let admin: AdminClient<_> = client.create().unwrap();
         let (predictions, labels) = topics(&name);
-        let topics = [(&predictions, 4), (&labels, 2)].map(|(topic, count)| {
-            NewTopic::new(topic, count, TopicReplication::Fixed(1))
-        });
+        let topics = [(&predictions, 4), (&labels, 2)]
+            .map(|(topic, count)| NewTopic::new(topic, count, TopicReplication::Fixed(1)));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let made = runtime.block_on(admin.create_topics(&topics, &AdminOptions::new())).unwrap();
         made.into_iter().for_each(|topic| drop(topic.unwrap()));

@@ -2,8 +2,8 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use modelwatch::clock::{Clock, SystemClock};
 use serde_json::{Value, json};
 
 /// Events and what is known of them.
@@ -29,7 +29,7 @@ pub(crate) struct Event {
 impl Dataset {
     /// Ends a few minutes ago.
     pub(crate) fn recent() -> Dataset {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
+        let now = SystemClock.now().as_micros() / 1_000_000;
         Dataset::beginning((now - 7_200) / 10 * 10)
     }
 
@@ -64,6 +64,7 @@ impl Dataset {
 }
 
 /// The prediction and, if it comes, its label.
+#[expect(clippy::cast_possible_truncation, reason = "delays are minutes")]
 fn of_row(model: &str, number: i32, row: &[Value], begin: i64) -> Vec<Event> {
     let [time, what @ .., delay, label] = row else { panic!("{row:?}") };
     let id = format!("{model}-{number}");

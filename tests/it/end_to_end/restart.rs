@@ -96,7 +96,8 @@ fn sudden_ends_change_nothing() {
 #[test]
 fn a_second_instance_on_the_same_state_is_refused() {
     let Some(stage) = Stage::set("second") else { return };
-    let config = stage.configure(&(rules("second", "['ops']") + "[notifier.ops.webhook]\nurl = 'http://127.0.0.1:9/'\n"));
+    let config =
+        stage.configure(&(rules("second", "['ops']") + "[notifier.ops.webhook]\nurl = 'http://127.0.0.1:9/'\n"));
     let first = Watch::start(&config);
     let second = modelwatch(&["run"]).arg(&config).output().unwrap();
     assert_eq!(second.status.code(), Some(1));
