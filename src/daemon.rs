@@ -27,7 +27,6 @@ use tracing::{error, info, warn};
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::metrics::RELOAD_OK;
 use crate::notification::Rendering;
 use crate::notifier;
 use crate::source::kafka::Kafka;
@@ -79,6 +78,7 @@ impl Daemon {
         }
         let published = Published::default();
         published.beat(clock.now());
+        published.reloaded(true);
         let outbox = state.outbox()?;
         let web = match config.web.listen {
             Some(address) => {
@@ -148,12 +148,6 @@ impl Daemon {
     ///
     /// If the new configuration changes what only a restart can change, or names a secret that cannot be read.
     pub fn reload(&mut self, config: Config) -> anyhow::Result<()> {
-        let result = self.try_reload(config);
-        ::metrics::gauge!(RELOAD_OK.name).set(if result.is_ok() { 1.0 } else { 0.0 });
-        result
-    }
-
-    fn try_reload(&mut self, config: Config) -> anyhow::Result<()> {
         if let Some(what) = needs_restart(&self.config, &config) {
             anyhow::bail!("`{what}` can only change at a restart; nothing was changed");
         }

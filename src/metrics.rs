@@ -86,7 +86,7 @@ pub const BEHIND: Metric =
 pub const INDICATOR: Metric = gauge(
     "modelwatch_indicator_value",
     &["model", "dimension", "segment", "indicator"],
-    "Value of an indicator at the last seal; absent while it has none.",
+    "Value of an indicator at the last seal; NaN while it has none.",
 );
 /// Effective sample sizes.
 pub const SAMPLES: Metric = gauge(
@@ -162,6 +162,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
             Kind::Gauge => metrics::describe_gauge!(metric.name, metric.help),
         }
     }
-    metrics::gauge!(BUILD.name, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    // From the start, so that the first failure is seen as an increase.
+    metrics::counter!(COMMIT_FAILURES.name).absolute(0);
     Ok(handle)
 }

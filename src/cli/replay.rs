@@ -37,19 +37,19 @@ pub struct Options {
     /// The configuration (TOML).
     config: PathBuf,
     /// Newline-delimited JSON, predictions and labels mixed; `-` is the standard input. May be repeated.
-    #[arg(long, value_name = "FILE", group = "what")]
+    #[arg(long, value_name = "FILE")]
     input: Vec<PathBuf>,
     /// Newline-delimited JSON with predictions only.
-    #[arg(long, value_name = "FILE", group = "what")]
+    #[arg(long, value_name = "FILE")]
     predictions: Vec<PathBuf>,
     /// Newline-delimited JSON with labels only.
-    #[arg(long, value_name = "FILE", group = "what")]
+    #[arg(long, value_name = "FILE")]
     labels: Vec<PathBuf>,
     /// The lines of `--input` are envelopes as `kcat -C -J` prints them, with topic, partition, offset, time and key.
     #[arg(long, requires = "input")]
     kcat: bool,
     /// Replay the configured topics, from this time on (RFC 3339).
-    #[arg(long, value_name = "TIME", value_parser = time, group = "what")]
+    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with_all = ["input", "predictions", "labels"])]
     from: Option<Timestamp>,
     /// Up to this time (RFC 3339); without it, up to now.
     #[arg(long, value_name = "TIME", value_parser = time, requires = "from")]

@@ -76,6 +76,7 @@ fn reload(path: &Path, daemon: &mut Daemon) {
         Ok((config, _)) => daemon.reload(config).map_err(|problem| format!("{problem:#}")),
         Err(problem) => Err(problem.to_string()),
     };
+    daemon.published().reloaded(reloaded.is_ok());
     if let Err(problem) = reloaded {
         error!("the configuration was not reloaded, the old one goes on:\n{problem}");
     }

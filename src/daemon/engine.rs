@@ -148,6 +148,8 @@ impl Engine {
             pruned_at: now,
             healthy: true,
         };
+        // Before anything is read: what comes ahead of the first commit must be found again, too.
+        engine.mark_positions();
         engine.gather(parts.transitions, now);
         engine
     }
@@ -189,8 +191,8 @@ impl Engine {
             let partition = record.partition;
             let before = self.intake.pipeline.frontier(partition).filter(|frontier| frontier.idle);
             let reached = self.intake.pipeline.watermark();
+            self.grow(partition);
             self.intake.take_record(&record, now);
-            self.grow(partition, record.offset);
             if let Some(mut frontier) = before
                 && self.intake.pipeline.frontier(partition).is_some_and(|after| !after.idle)
             {
@@ -204,8 +206,7 @@ impl Engine {
             progress.at_end_since = None;
         }
         for partition in &polled.at_end {
-            let next = self.progress.get(*partition as usize).map_or(0, |progress| progress.next_offset);
-            self.grow(*partition, next);
+            self.grow(*partition);
             self.progress[*partition as usize].at_end_since.get_or_insert(now);
         }
         for (index, progress) in (0..).zip(&mut self.progress) {
@@ -215,10 +216,12 @@ impl Engine {
         }
     }
 
-    /// Makes room for a partition that begins at `offset`.
-    fn grow(&mut self, partition: PartitionIndex, offset: i64) {
-        while self.progress.len() <= partition as usize {
-            self.progress.push(Progress { next_offset: offset, at_end_since: None, marked_at: Timestamp::MIN });
+    /// Makes room for a partition that appeared while we run: it is read from its beginning.
+    fn grow(&mut self, partition: PartitionIndex) {
+        if self.progress.len() <= partition as usize {
+            let begin = Progress { next_offset: 0, at_end_since: None, marked_at: Timestamp::MIN };
+            self.progress.resize(partition as usize + 1, begin);
+            self.mark_positions();
         }
     }
 
@@ -227,7 +230,7 @@ impl Engine {
         warn!(?place, from = gap.from, to = gap.to, cause = gap.cause.name(), "records are missing");
         *self.gaps.entry(gap.cause.name()).or_default() += 1;
         if let Some(index) = gap.partition {
-            self.grow(index, gap.to);
+            self.grow(index);
             self.progress[index as usize].next_offset = gap.to;
         }
     }

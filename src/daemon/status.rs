@@ -1,7 +1,7 @@
 //! What the daemon shows of itself: a snapshot that the engine publishes, for the pages and the metrics.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use metrics::{counter, gauge};
@@ -47,6 +47,7 @@ pub struct Published {
     latest: Arc<Mutex<Arc<Status>>>,
     positions: Arc<Mutex<Option<NextOffsets>>>,
     beat: Arc<AtomicI64>,
+    reload_failed: Arc<AtomicBool>,
 }
 
 impl Published {
@@ -70,6 +71,18 @@ impl Published {
         self.beat.store(now.as_micros(), Ordering::Relaxed);
     }
 
+    /// Whether the last reload of the configuration, good file or bad, succeeded.
+    pub fn reloaded(&self, ok: bool) {
+        self.reload_failed.store(!ok, Ordering::Relaxed);
+        self.export_constants();
+    }
+
+    /// Sets the gauges that seldom change: one that is not set for a while is forgotten.
+    fn export_constants(&self) {
+        gauge!(table::BUILD.name, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+        gauge!(table::RELOAD_OK.name).set(if self.reload_failed.load(Ordering::Relaxed) { 0.0 } else { 1.0 });
+    }
+
     /// Next offsets that are durable.
     pub(super) fn positions(&self, positions: NextOffsets) {
         *self.positions.lock().unwrap_or_else(PoisonError::into_inner) = Some(positions);
@@ -83,6 +96,7 @@ impl Published {
     pub(super) fn publish(&self, status: Status) {
         self.beat(status.at);
         export(&status);
+        self.export_constants();
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(status);
     }
 }

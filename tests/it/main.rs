@@ -6,12 +6,15 @@
 
 mod architecture;
 mod config;
+mod end_to_end;
 mod exact;
 mod given;
 mod indicator;
 mod ingest;
 mod notifier;
 mod oracle;
+mod process;
+mod replay;
 mod servers;
 mod simulation;
 mod smoothing;

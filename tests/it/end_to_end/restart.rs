@@ -1,0 +1,107 @@
+//! Ends and restarts at any point change nothing of what is told.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::mails::{email, header, mails};
+use super::{Dataset, Stage, rules, write};
+use crate::process::{Hook, Hooks, Watch, eventually, modelwatch, python};
+use crate::servers;
+
+/// Ends before, between and within the phases of the incident: while pending, firing and recovering.
+const ENDS: [i64; 7] = [1_000, 2_150, 2_195, 2_400, 4_000, 4_530, 9_999];
+
+const LOG: &str = "import json, sqlite3, sys
+rows = sqlite3.connect(sys.argv[1]).execute('SELECT * FROM transition_log ORDER BY id').fetchall()
+print(json.dumps([row[1:] for row in rows]))";
+
+/// The transitions in a state file, read by another program; `None` without it.
+fn transitions(state: &Path) -> Option<String> {
+    python(&["-c", LOG, state.join("modelwatch.db").to_str()?], b"")
+}
+
+/// What must not depend on restarts, once everything is read.
+fn outcome(watch: &Watch, records: u64) -> Value {
+    watch.has_committed(records);
+    eventually("nothing is owed", || (watch.status()["outbox"]["pending"] == 0).then_some(()));
+    let status = watch.status();
+    let kept = ["counts", "models", "alerts", "pending_predictions", "pending_labels", "positions", "sealed_until"];
+    kept.iter().map(|key| ((*key).to_owned(), status[key].clone())).collect::<serde_json::Map<_, _>>().into()
+}
+
+fn ids(hooks: &[Hook]) -> Vec<String> {
+    let mut ids: Vec<String> = hooks.iter().map(|hook| hook.header("idempotency-key").to_owned()).collect();
+    ids.sort();
+    ids
+}
+
+/// Ends the daemon by `signal` at all of [`ENDS`] and compares with one that is left in peace.
+#[track_caller]
+fn check(name: &str, signal: &str) {
+    let (Some(stage), Some(mail)) = (Stage::set(name), servers::mail()) else { return };
+    let (data, hooks, calm_hooks) = (Dataset::recent(), Hooks::start(), Hooks::start());
+    let notifiers = |url: &str, to: &str| format!("[notifier.ops.webhook]\nurl = '{url}'\n{}", email(&mail, to));
+    let rest = rules(&stage.name, "['oncall', 'ops']") + &notifiers(&hooks.url, "['oncall@example.test']");
+    let config = stage.configure(&rest);
+    let calm = stage.head().replace("/state'", "/calm'")
+        + &rules(&stage.name, "['ops']")
+        + &format!("[notifier.ops.webhook]\nurl = '{}'\n", calm_hooks.url);
+    let calm = write(&stage.folder.path().join("calm.toml"), &calm);
+
+    let (mut begin, mut produced) = (0, 0);
+    for end in ENDS {
+        let watch = Watch::start(&config);
+        produced += stage.produce(data.between(begin, end));
+        begin = end;
+        watch.has_committed(produced);
+        let code = watch.end(signal);
+        assert_eq!(code, if signal == "TERM" { Some(0) } else { None });
+    }
+    let watch = Watch::start(&config);
+    let calm = Watch::start(&calm);
+    let (disturbed, expected) = (outcome(&watch, produced), outcome(&calm, produced));
+    assert_eq!(disturbed, expected);
+    assert_eq!(expected["counts"]["join"]["labels"], data.labels());
+    assert_eq!(expected["counts"]["join"]["orphan_labels"], 0);
+
+    let (heard, calm_heard) = (ids(&hooks.heard()), ids(&calm_hooks.heard()));
+    assert_eq!(calm_heard.len(), 2);
+    // Killed after an answer and before it was noted, it sends again, by the same id.
+    let once = |ids: &[String]| ids.iter().cloned().collect::<BTreeSet<_>>();
+    assert_eq!(once(&heard), once(&calm_heard));
+    let mails = || mails(&mail, "oncall", &stage.name).filter(|mails| mails.len() >= 2);
+    let told = eventually("two mails", mails);
+    let mail_ids: Vec<String> = told.iter().map(|mail| header(mail, "message-id").to_owned()).collect();
+    assert_eq!(once(&mail_ids).len(), 2, "{mail_ids:?}");
+    if signal == "TERM" {
+        assert_eq!((heard.len(), mail_ids.len()), (2, 2), "an end in order repeats nothing");
+    }
+    let state = |name: &str| transitions(&stage.folder.path().join(name));
+    assert_eq!(state("state"), state("calm"));
+    assert_eq!((watch.end("TERM"), calm.end("INT")), (Some(0), Some(0)));
+}
+
+#[test]
+fn ends_in_order_change_nothing() {
+    check("sigterm", "TERM");
+}
+
+#[test]
+fn sudden_ends_change_nothing() {
+    check("sigkill", "KILL");
+}
+
+#[test]
+fn a_second_instance_on_the_same_state_is_refused() {
+    let Some(stage) = Stage::set("second") else { return };
+    let config =
+        stage.configure(&(rules("second", "['ops']") + "[notifier.ops.webhook]\nurl = 'http://127.0.0.1:9/'\n"));
+    let first = Watch::start(&config);
+    let second = modelwatch(&["run"]).arg(&config).output().unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&second.stderr);
+    assert!(told.contains("is in use by another modelwatch; give each instance its own `state.directory`"), "{told}");
+    assert_eq!(first.end("TERM"), Some(0));
+}
