@@ -6,6 +6,7 @@
 
 mod architecture;
 mod config;
+mod demo;
 mod exact;
 mod given;
 mod indicator;
