@@ -55,6 +55,7 @@ fn every_incident_is_told_once_and_resolved_once() {
         assert_eq!(header(mail, "Auto-Submitted"), "auto-generated");
         assert!(out.contains(&format!("Subject: {}", header(mail, "Subject"))), "{out}");
     }
+    assert!(out.contains("eta-rmse fired ") && out.contains("fraud-auc fired "), "{out}");
     assert!(out.contains("region=eu") && out.contains("channel=app"), "{out}");
     assert!(out.contains("That was it") && !out.contains('\u{1b}'), "{out}");
 

@@ -55,7 +55,7 @@ impl Script {
 
     pub(super) fn phase(self, since: Duration) -> &'static str {
         match self.at(since) {
-            at if at < ETA_BREAKS => "all is well",
+            at if at < ETA_BREAKS => "all is well; learning what is normal",
             at if at < FRAUD_BREAKS => "INCIDENT: eta is minutes off in region=eu",
             at if at < REPAIRED => "INCIDENT: eta off in region=eu; fraud blind in channel=app",
             _ => "repaired; the evidence of the incident fades",
