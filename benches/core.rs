@@ -126,7 +126,11 @@ fn main() {
         );
         pipeline.idle(0);
         let start = Instant::now();
-        pipeline.advance(pipeline.watermark().plus(Duration::from_secs(10 * 100_000)));
+        let end = pipeline.watermark().plus(Duration::from_secs(10 * 100_000));
+        pipeline.advance(end);
+        while pipeline.owes_seals() {
+            pipeline.advance(end);
+        }
         println!("         idle: {:.2} us a tick", start.elapsed().as_secs_f64() * 1e6 / 100_000.0);
         let start = Instant::now();
         let saved = pipeline.save();

@@ -232,17 +232,20 @@ pub struct Step {
     pub notify: Vec<String>,
 }
 
+/// Names an alert by its rule and labels.
+pub type Identity<'i> = &'i dyn Fn() -> String;
+
 impl Alert {
     /// An alert of which nothing is known yet.
     pub fn new(watched_since: Timestamp) -> Alert {
         Alert { state: State::Insufficient, incident: None, silence: None, watched_since }
     }
 
-    /// Moves on by one tick. `identity` names the alert (rule and labels) for the ids of its incidents.
+    /// Moves on by one tick. `identity` names the alert (rule and labels) for the ids of its incidents, if one begins.
     ///
     /// Missing data and unknown verdicts neither fire nor resolve: both need a sample that is newer than what they
     /// confirm. Only [`Change::Resolved`] says that a recovery was measured.
-    pub fn step(&mut self, rule: &Rule, judgement: &Judgement, identity: &str) -> Vec<Step> {
+    pub fn step(&mut self, rule: &Rule, judgement: &Judgement, identity: Identity<'_>) -> Vec<Step> {
         let mut steps = Vec::new();
         self.watch_silence(rule, judgement, identity, &mut steps);
         self.watch_value(rule, judgement, identity, &mut steps);
@@ -250,7 +253,7 @@ impl Alert {
         steps
     }
 
-    fn watch_value(&mut self, rule: &Rule, judgement: &Judgement, identity: &str, steps: &mut Vec<Step>) {
+    fn watch_value(&mut self, rule: &Rule, judgement: &Judgement, identity: Identity<'_>, steps: &mut Vec<Step>) {
         let at = judgement.at;
         let lasted = |since: Timestamp, span: Duration| {
             let confirmed = judgement.moves_without_samples || judgement.last_sample.is_some_and(|last| last > since);
@@ -287,9 +290,9 @@ impl Alert {
         }
     }
 
-    fn fire(&mut self, rule: &Rule, since: Timestamp, at: Timestamp, identity: &str, steps: &mut Vec<Step>) {
+    fn fire(&mut self, rule: &Rule, since: Timestamp, at: Timestamp, identity: Identity<'_>, steps: &mut Vec<Step>) {
         self.state = State::Firing;
-        let id = episode_id(identity, "breach", since);
+        let id = episode_id(&identity(), "breach", since);
         self.incident = Some(Episode { id, since, sequence: 0, told_at: at, notify: rule.notify.clone() });
         self.tell(Change::Fired, at, steps);
     }
@@ -317,7 +320,7 @@ impl Alert {
         }
     }
 
-    fn watch_silence(&mut self, rule: &Rule, judgement: &Judgement, identity: &str, steps: &mut Vec<Step>) {
+    fn watch_silence(&mut self, rule: &Rule, judgement: &Judgement, identity: Identity<'_>, steps: &mut Vec<Step>) {
         let heard = judgement.last_sample.unwrap_or(self.watched_since).max(self.watched_since);
         match &mut self.silence {
             Some((_, episode)) if judgement.last_sample.is_some_and(|last| last > episode.told_at) => {
@@ -326,7 +329,7 @@ impl Alert {
             }
             Some(_) => {}
             None if rule.no_data_after.is_some_and(|limit| judgement.at.since(heard) >= limit) => {
-                let id = episode_id(identity, "silence", heard);
+                let id = episode_id(&identity(), "silence", heard);
                 let notify = rule.notify.clone();
                 let mut episode = Episode { id, since: heard, sequence: 0, told_at: judgement.at, notify };
                 steps.push(episode.next(Change::NoData(judgement.missing)));

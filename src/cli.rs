@@ -5,6 +5,7 @@ pub mod demo;
 pub mod log;
 pub mod replay;
 pub mod run;
+pub mod state;
 pub mod test_notify;
 
 use std::path::{Path, PathBuf};
@@ -51,6 +52,10 @@ pub enum Command {
     ///
     /// Sends nothing unless `--notify` is given, and leaves the state of the daemon alone.
     Replay(replay::Options),
+    /// Show what the state file holds: positions, open incidents, owed notices, dead letters.
+    ///
+    /// Also while the daemon runs. `resend` and `drop` decide about a dead letter.
+    State(state::Options),
     /// Send a real test notice to every recipient of a notifier, and say what the server answered.
     TestNotify(test_notify::Options),
 }

@@ -126,6 +126,9 @@ pub enum Rejection {
     /// The event lies further ahead of its record or of the clock than `max_skew`.
     #[error("event time lies too far in the future")]
     Future,
+    /// The event is more than 400 days older than its record.
+    #[error("event time lies more than 400 days before its record's")]
+    Past,
     /// No `[model]` section matches the name.
     #[error("no model section matches `{0}`")]
     UnknownModel(String),
@@ -145,6 +148,7 @@ impl Rejection {
             Rejection::Invalid { .. } => "invalid_field",
             Rejection::NonFinite(_) => "non_finite",
             Rejection::Future => "future",
+            Rejection::Past => "past",
             Rejection::UnknownModel(_) => "unknown_model",
             Rejection::TooManyModels => "too_many_models",
         }

@@ -15,6 +15,7 @@ fn main() -> ExitCode {
             cli::check::run(&file.config, &mut std::io::stdout(), &mut std::io::stderr()).map_err(Into::into)
         }
         Command::Replay(options) => cli::replay::run(&options),
+        Command::State(options) => cli::state::run(&options),
         Command::TestNotify(options) => cli::test_notify::run(&options),
     };
     match result {

@@ -12,7 +12,6 @@ mod seal;
 mod spec;
 mod view;
 
-use crate::alert::Transition;
 use crate::clock::{Tick, TickGrid, Timestamp};
 use crate::decode::Rejection;
 use crate::event::{Events, Label, Prediction, Scalar};
@@ -29,6 +28,9 @@ pub use rebuild::Rebuilding;
 pub use saved::Saved;
 use spec::Spec;
 pub use view::{AlertView, ModelView, ReadingView, View};
+
+/// An event that is so much older than its record has no time worth believing.
+const MAX_AGE: std::time::Duration = std::time::Duration::from_secs(400 * 86_400);
 
 /// What the core counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -157,7 +159,7 @@ impl Pipeline {
     }
 
     fn predict(&mut self, partition: PartitionIndex, event: &Prediction<'_>, now: Timestamp) -> Result<(), Rejection> {
-        self.refuse_future(event.time, event.recorded_at, now)?;
+        self.refuse_absurd(event.time, event.recorded_at, now)?;
         let (model, spec) = self.resolve(event.model.as_deref())?;
         let answer = self.specs[spec].answer(event)?;
         let Model { dimensions, max_segment_values, .. } = &self.specs[spec].model;
@@ -178,7 +180,7 @@ impl Pipeline {
     }
 
     fn label(&mut self, partition: PartitionIndex, event: &Label<'_>, now: Timestamp) -> Result<(), Rejection> {
-        self.refuse_future(event.time, event.recorded_at, now)?;
+        self.refuse_absurd(event.time, event.recorded_at, now)?;
         let truth = match &event.value {
             Scalar::Number(number) => Truth::Number(*number),
             Scalar::Text(text) => Truth::Text(text.as_ref().into()),
@@ -200,9 +202,13 @@ impl Pipeline {
         Ok(())
     }
 
-    fn refuse_future(&self, time: Timestamp, recorded: Option<Timestamp>, now: Timestamp) -> Result<(), Rejection> {
+    fn refuse_absurd(&self, time: Timestamp, recorded: Option<Timestamp>, now: Timestamp) -> Result<(), Rejection> {
         let bound = recorded.map_or(now, |recorded| recorded.min(now)).plus(self.options.max_skew);
-        if time > bound { Err(Rejection::Future) } else { Ok(()) }
+        if time > bound {
+            return Err(Rejection::Future);
+        }
+        // A time that was never set (1970) would begin decades of empty ticks.
+        if recorded.is_some_and(|recorded| recorded.since(time) > MAX_AGE) { Err(Rejection::Past) } else { Ok(()) }
     }
 
     /// Model and section of a name; without a name, those of the only section.
@@ -255,18 +261,6 @@ impl Pipeline {
     /// A partition is at its end and has been for long enough to be left behind.
     pub fn idle(&mut self, partition: PartitionIndex) {
         self.watermark.idle(partition);
-    }
-
-    /// Seals what can be sealed; call it after each batch. `now` counts only while all partitions are idle.
-    pub fn advance(&mut self, now: Timestamp) -> Vec<Transition> {
-        let reached = self.watermark.advance(now);
-        self.seal_until(reached)
-    }
-
-    /// Seals everything: the input has ended.
-    pub fn finish(&mut self) -> Vec<Transition> {
-        let reached = self.watermark.finish(self.grid);
-        self.seal_until(reached)
     }
 
     fn name(&self, series: SeriesId) -> (&str, Option<&(String, String)>) {

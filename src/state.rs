@@ -5,6 +5,7 @@
 //! with `sqlite3`; `schema.sql` describes its tables. A second process on the same directory is refused. A damaged file
 //! is set aside, not a reason to stay down.
 
+mod inspection;
 mod outbox;
 
 use std::collections::BTreeMap;
@@ -20,7 +21,8 @@ use crate::notification::{Message, Receiver};
 use crate::pipeline::Saved;
 use crate::source::Partition;
 use crate::watermark::Frontier;
-pub use outbox::{DeadLetter, Outbox, OutboxCounts, Owed};
+pub use inspection::{Inspection, OpenIncident, Undelivered};
+pub use outbox::{Outbox, OutboxCounts, Owed};
 
 /// Version of the schema and of what the checkpoint holds. A file of another version is set aside.
 const FORMAT: i64 = 1;

@@ -52,11 +52,6 @@ impl Watermark {
         Watermark { lateness, partitions: Vec::new(), reached: Timestamp::MIN }
     }
 
-    /// Changes the lateness for records from now on. The watermark never goes back.
-    pub fn set_lateness(&mut self, lateness: Duration) {
-        self.lateness = lateness;
-    }
-
     /// Makes the partitions up to `count` known; each holds the watermark back until it has data or is idle.
     ///
     /// A partition that joins later starts at the watermark: what it holds from before counts as late.
@@ -182,5 +177,26 @@ mod tests {
         watermark.observe(0, at(100));
         assert_eq!(watermark.observe(0, at(95)), Observed { effective: at(95), late: false });
         assert_eq!(watermark.observe(0, at(80)), Observed { effective: at(90), late: true });
+    }
+
+    #[test]
+    fn no_record_falls_behind_the_watermark_after_a_reload_with_more_lateness() {
+        let mut before = Watermark::new(Duration::from_secs(10));
+        before.observe(0, at(100));
+        let reached = before.advance(at(1000));
+        let mut after = Watermark::new(Duration::from_secs(60));
+        after.restore(reached, before.frontiers().to_vec());
+        assert_eq!(after.observe(0, at(50)), Observed { effective: at(90), late: true });
+        assert_eq!(after.advance(at(1000)), at(90), "never back");
+    }
+
+    #[test]
+    fn after_the_end_of_the_input_records_land_behind_it() {
+        let grid = TickGrid::new(Duration::from_secs(10));
+        let mut watermark = Watermark::new(Duration::from_secs(10));
+        assert_eq!(watermark.finish(grid), Timestamp::MIN);
+        watermark.observe(0, at(101));
+        assert_eq!(watermark.finish(grid), at(110));
+        assert_eq!(watermark.observe(0, at(105)).effective, at(110));
     }
 }

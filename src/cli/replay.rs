@@ -94,10 +94,15 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
         intake.take(&polled.batch, now);
         report.gaps(&polled.gaps);
         finished = polled.finished;
-        let transitions = if finished { intake.pipeline.finish() } else { intake.pipeline.advance(Timestamp::MIN) };
-        bar.suspend(|| report.transitions(&transitions));
-        if let Some(sender) = &mut sender {
-            sender.send(&transitions);
+        loop {
+            let transitions = if finished { intake.pipeline.finish() } else { intake.pipeline.advance(Timestamp::MIN) };
+            bar.suspend(|| report.transitions(&transitions));
+            if let Some(sender) = &mut sender {
+                sender.send(&transitions);
+            }
+            if !intake.pipeline.owes_seals() {
+                break;
+            }
         }
         if let Some((done, total)) = source.progress() {
             bar.set_length(total.max(1));

@@ -155,7 +155,9 @@ impl Engine {
     /// Runs until it is told to stop, then commits a last time. `beat` is called at least every second or so.
     pub fn run(mut self, inbox: &Inbox<Input>, beat: impl Fn()) {
         loop {
-            let input = match inbox.recv_timeout(LOOK_EVERY) {
+            // Months of empty ticks are sealed bit by bit, between batches.
+            let patience = if self.intake.pipeline.owes_seals() { Duration::ZERO } else { LOOK_EVERY };
+            let input = match inbox.recv_timeout(patience) {
                 Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(input) => Some(input),
                 Err(RecvTimeoutError::Timeout) => None,

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use smallvec::SmallVec;
+
 use super::Pipeline;
 use super::spec::Spec;
 use crate::alert::{Alert, Contribution, Evidence, Judgement, Silence, Step, Transition};
@@ -70,10 +72,10 @@ impl Pipeline {
             for (labels, (series, alert)) in &mut watch.alerts {
                 let Some(spec) = self.section_of(*series) else { continue };
                 let Some(tracks) = spec.watched_by[index].as_ref() else { continue };
-                let readings: Vec<Reading> =
+                let readings: SmallVec<[Reading; 2]> =
                     tracks.iter().map(|track| self.reading(spec, *series, *track, tick)).collect();
                 let judgement = self.judgement(rule, spec, tracks, &readings, *series, tick);
-                for step in alert.step(rule, &judgement, &identity(&rule.name, labels)) {
+                for step in alert.step(rule, &judgement, &|| identity(&rule.name, labels)) {
                     let evidence = evidence(rule, spec, tracks, &readings);
                     let worst =
                         if labels.1.is_none() { self.worst(rule, spec, tracks, *series, tick) } else { Vec::new() };

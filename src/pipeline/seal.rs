@@ -10,10 +10,32 @@ use crate::series::SeriesId;
 use crate::smoothing::Smoothed;
 use crate::summary::{Cell, TickSums};
 
+/// Most ticks that are sealed at once: months without data must not keep the caller from anything else.
+const TICKS_AT_ONCE: Tick = 2_000;
+
 impl Pipeline {
-    /// Seals every tick that ends up to `reached`.
-    pub(super) fn seal_until(&mut self, reached: Timestamp) -> Vec<Transition> {
+    /// Seals what can be sealed, up to a limit; call it after each batch, and again while [`Pipeline::owes_seals`].
+    ///
+    /// `now` counts only while all partitions are idle.
+    pub fn advance(&mut self, now: Timestamp) -> Vec<Transition> {
+        self.watermark.advance(now);
+        self.seal_some()
+    }
+
+    /// The input has ended: everything can be sealed. Up to a limit, as [`Pipeline::advance`].
+    pub fn finish(&mut self) -> Vec<Transition> {
+        self.watermark.finish(self.grid);
+        self.seal_some()
+    }
+
+    /// Whether there is more to seal.
+    pub fn owes_seals(&self) -> bool {
+        self.next.is_some_and(|next| next < self.grid.tick_of(self.watermark.reached()))
+    }
+
+    fn seal_some(&mut self) -> Vec<Transition> {
         let mut transitions = Vec::new();
+        let reached = self.watermark.reached();
         if reached == Timestamp::MIN {
             return transitions;
         }
@@ -23,11 +45,12 @@ impl Pipeline {
         if first > current {
             return transitions;
         }
-        for tick in first..current {
+        let until = current.min(first.saturating_add(TICKS_AT_ONCE));
+        for tick in first..until {
             self.next = Some(tick);
             self.seal(tick, &mut transitions);
         }
-        self.next = Some(current);
+        self.next = Some(until);
         transitions
     }
 

@@ -22,15 +22,6 @@ pub struct Owed {
     pub created: Timestamp,
 }
 
-/// A notice that will not be delivered.
-#[derive(Clone, Debug)]
-pub struct DeadLetter {
-    /// What was to be delivered.
-    pub message: Message,
-    /// Why it was given up.
-    pub answer: String,
-}
-
 /// How many notices are in which state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OutboxCounts {
@@ -186,19 +177,6 @@ impl Outbox {
     pub fn delivered(&self) -> Result<Vec<Message>, Error> {
         let mut query = self.0.prepare("SELECT message FROM outbox WHERE state = 'sent' ORDER BY ended_us, number")?;
         let rows = query.query_map([], |row| message(row, 0))?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-
-    /// The notices that were given up, the latest last.
-    ///
-    /// # Errors
-    ///
-    /// If SQLite refuses.
-    pub fn dead_letters(&self) -> Result<Vec<DeadLetter>, Error> {
-        let mut query = self.0.prepare("SELECT message, answer FROM outbox WHERE state = 'dead' ORDER BY number")?;
-        let rows = query.query_map([], |row| {
-            Ok(DeadLetter { message: message(row, 0)?, answer: row.get::<_, Option<String>>(1)?.unwrap_or_default() })
-        })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 }

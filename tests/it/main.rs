@@ -16,5 +16,6 @@ mod oracle;
 mod servers;
 mod simulation;
 mod smoothing;
+mod state;
 mod systemd;
 mod timeline;

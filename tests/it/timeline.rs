@@ -82,7 +82,10 @@ impl Line {
     fn step(&mut self, at: i64, words: &[&str]) {
         // Nothing has come since: the partition is at its end, and the clock moves event time.
         self.pipeline.idle(0);
-        let transitions = self.pipeline.advance(Timestamp::from_secs(at));
+        let mut transitions = self.pipeline.advance(Timestamp::from_secs(at));
+        while self.pipeline.owes_seals() {
+            transitions.extend(self.pipeline.advance(Timestamp::from_secs(at)));
+        }
         self.note(transitions);
         match words {
             ["end"] => {}
@@ -463,4 +466,25 @@ fn a_reload_that_adds_a_model_keeps_what_the_others_know() {
          want 10s firing mae eta -> oncall
          want 1m30s resolved mae eta -> oncall",
     );
+}
+
+/// A pattern's model is not known before its first prediction; an early label that names no model must still wait.
+#[test]
+fn an_early_label_without_a_model_waits_for_models_that_are_not_known_yet() {
+    let mut eta = given::model("eta-*", Task::Regression, HALF_LIFE, &["mae"]);
+    eta.early_label_wait = secs(60);
+    let spam = given::model("spam", Task::Binary, HALF_LIFE, &["accuracy"]);
+    let mut options = given::options(vec![eta, spam], Vec::new());
+    options.labels_name_model = false;
+    let mut pipeline = Pipeline::new(options, KEY);
+    let at = Timestamp::from_secs;
+    pipeline.take(0, &given::label(None, "1", at(0), 3.0), Timestamp::MAX).expect("taken");
+    pipeline.take(0, &given::prediction("spam", "2", at(30), 1.0, &[]), Timestamp::MAX).expect("taken");
+    pipeline.advance(Timestamp::MAX);
+    pipeline.take(0, &given::prediction("eta-a", "1", at(40), 5.0, &[]), Timestamp::MAX).expect("taken");
+    pipeline.finish();
+    let view = pipeline.view(10);
+    let reading = view.models.iter().find(|model| model.name == "eta-a").map(|model| &model.readings[0]);
+    let value = reading.and_then(|reading| reading.value.ok()).map(|estimate| estimate.value);
+    assert_eq!(value, Some(2.0));
 }

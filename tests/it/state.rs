@@ -1,0 +1,173 @@
+//! The state file: all or nothing, one owner, and what is kept for how long.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use modelwatch::clock::Timestamp;
+use modelwatch::notification::{Message, Receiver};
+use modelwatch::pipeline::Saved;
+use modelwatch::source::Partition;
+use modelwatch::state::{Commit, Error, Inspection, Mark, State};
+use modelwatch::watermark::Frontier;
+
+fn at(secs: i64) -> Timestamp {
+    Timestamp::from_secs(secs)
+}
+
+fn partition(number: i32) -> Partition {
+    Partition { topic: "t".to_owned(), number }
+}
+
+fn mark(number: i32, next_offset: i64, newest: i64) -> Mark {
+    let frontier = Frontier { newest: at(newest), floor: Timestamp::MIN, idle: false };
+    Mark { partition: partition(number), next_offset, frontier }
+}
+
+fn message(id: &str) -> Message {
+    Message {
+        id: id.to_owned(),
+        thread: None,
+        notifier: "oncall".to_owned(),
+        recipient: "a@example.org".to_owned(),
+        subject: "subject".to_owned(),
+        text: "text".to_owned(),
+        html: "html".to_owned(),
+        headers: vec![("X-A".to_owned(), "b".to_owned())],
+        json: "{}".to_owned(),
+    }
+}
+
+/// Commits positions, marks and messages at second 100.
+fn commit(state: &mut State, positions: &[(Partition, i64)], marks: &[Mark], messages: &[Message]) {
+    let told = BTreeMap::from([(
+        "incident".to_owned(),
+        vec![Receiver { notifier: "oncall".to_owned(), recipient: "a@example.org".to_owned() }],
+    )]);
+    let saved = Saved::default();
+    let commit = Commit {
+        now: at(100),
+        saved: &saved,
+        positions,
+        marks,
+        transitions: &[],
+        messages,
+        undeliverable: &[],
+        told: &told,
+    };
+    state.commit(&commit).unwrap();
+}
+
+fn open(directory: &Path) -> State {
+    State::open(directory, at(7)).unwrap()
+}
+
+#[test]
+fn what_was_committed_is_there_after_a_reopen() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut state = open(directory.path());
+    assert!(state.checkpoint().unwrap().is_none());
+    let key = *state.key();
+    let positions = [(partition(1), 5), (partition(0), 7)];
+    commit(&mut state, &positions, &[], &[message("m")]);
+    drop(state);
+    let state = open(directory.path());
+    let checkpoint = state.checkpoint().unwrap().unwrap();
+    assert_eq!(checkpoint.positions, positions, "in the order of the saved numbers");
+    assert_eq!(checkpoint.saved, Saved::default());
+    assert_eq!(*state.key(), key);
+    assert_eq!(state.told("incident").unwrap().len(), 1);
+    assert_eq!(state.told("another").unwrap(), []);
+    assert_eq!(state.outbox().unwrap().next_due("oncall", at(100)).unwrap().unwrap().message, message("m"));
+}
+
+#[test]
+fn a_second_owner_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let _first = open(directory.path());
+    assert!(matches!(State::open(directory.path(), at(7)), Err(Error::InUse(_))));
+}
+
+#[test]
+fn a_damaged_file_is_set_aside_and_the_daemon_begins_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut state = open(directory.path());
+    commit(&mut state, &[(partition(0), 7)], &[], &[]);
+    drop(state);
+    let file = directory.path().join("modelwatch.db");
+    std::fs::write(
+        &file,
+        "this is no database, and longer than a header of SQLite, which has a hundred bytes or so".repeat(9),
+    )
+    .unwrap();
+    let state = open(directory.path());
+    assert!(state.checkpoint().unwrap().is_none());
+    assert_eq!(state.set_aside.as_deref(), Some(directory.path().join("modelwatch.db.damaged-7").as_path()));
+    assert!(directory.path().join("modelwatch.db.damaged-7").exists());
+}
+
+#[test]
+fn a_rebuild_begins_at_the_last_mark_before_the_horizon() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut state = open(directory.path());
+    let marks = [mark(0, 0, -1_000), mark(0, 10, 100), mark(0, 20, 200), mark(0, 30, 300), mark(1, 0, 250)];
+    commit(&mut state, &[], &marks, &[]);
+    let offsets = |state: &State, before: i64| -> Vec<(i32, i64)> {
+        let marks = state.marks_since(at(before)).unwrap();
+        marks.iter().map(|mark| (mark.partition.number, mark.next_offset)).collect()
+    };
+    assert_eq!(offsets(&state, 201), [(0, 20), (0, 30), (1, 0)]);
+    assert_eq!(offsets(&state, 200), [(0, 10), (0, 20), (0, 30), (1, 0)], "a record may be as new as the mark says");
+    assert_eq!(offsets(&state, -9_999).len(), 5, "nothing is old enough: from the first mark on");
+    state.prune(at(201), at(100)).unwrap();
+    assert_eq!(offsets(&state, 201), [(0, 20), (0, 30), (1, 0)], "what a rebuild needs is kept");
+    assert_eq!(offsets(&state, -9_999).len(), 3, "the rest is forgotten");
+}
+
+#[test]
+fn a_notice_is_owed_until_it_is_sent_or_given_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut state = open(directory.path());
+    commit(&mut state, &[], &[], &[message("a"), message("b")]);
+    commit(&mut state, &[], &[], &[message("a")]);
+    let mut outbox = state.outbox().unwrap();
+    assert_eq!(outbox.counts().unwrap().pending, 2, "the same id is the same notice");
+    outbox.sent("a", "250 ok", at(101)).unwrap();
+    outbox.retry("b", "451 later", at(130)).unwrap();
+    assert!(outbox.next_due("oncall", at(129)).unwrap().is_none());
+    assert_eq!(outbox.next_attempt("oncall").unwrap(), Some(at(130)));
+    assert_eq!(outbox.next_due("oncall", at(130)).unwrap().unwrap().attempts, 1);
+    outbox.dead("b", "550 no", &[message("told")], at(131)).unwrap();
+    let counts = outbox.counts().unwrap();
+    assert_eq!((counts.pending, counts.dead), (1, 1));
+}
+
+#[test]
+fn dead_letters_are_seen_resent_and_dropped_beside_a_running_daemon() {
+    let directory = tempfile::tempdir().unwrap();
+    assert!(Inspection::open(directory.path()).unwrap().is_none());
+    let mut state = open(directory.path());
+    commit(&mut state, &[(partition(0), 7)], &[], &[message("a"), message("b")]);
+    let mut outbox = state.outbox().unwrap();
+    outbox.dead("a", "550 no", &[], at(101)).unwrap();
+    let seen = Inspection::open(directory.path()).unwrap().unwrap();
+    assert_eq!(seen.checkpoint_at().unwrap(), Some(at(100)));
+    assert_eq!(seen.positions().unwrap(), [(partition(0), 7)]);
+    let dead: Vec<(String, bool)> = seen.undelivered().unwrap().into_iter().map(|n| (n.id, n.dead)).collect();
+    assert_eq!(dead, [("a".to_owned(), true), ("b".to_owned(), false)]);
+    assert!(!seen.resend("b", at(102)).unwrap(), "it is owed, not dead");
+    assert!(seen.resend("a", at(102)).unwrap());
+    assert_eq!(outbox.counts().unwrap().pending, 2);
+    outbox.dead("a", "550 no", &[], at(103)).unwrap();
+    assert!(seen.forget("a").unwrap() && !seen.forget("a").unwrap());
+}
+
+#[test]
+fn notices_for_a_notifier_that_is_gone_are_dead_letters() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut state = open(directory.path());
+    commit(&mut state, &[], &[], &[message("a")]);
+    let outbox = state.outbox().unwrap();
+    assert_eq!(outbox.bury_unknown(&["oncall"], at(101)).unwrap(), 0);
+    assert_eq!(outbox.bury_unknown(&["ops"], at(101)).unwrap(), 1);
+    assert_eq!(outbox.counts().unwrap().dead, 1);
+}
