@@ -168,6 +168,17 @@ impl Outbox {
             "SELECT count(*) FILTER (WHERE state = 'pending'), count(*) FILTER (WHERE state = 'dead') FROM outbox";
         Ok(self.0.query_row(query, [], |row| Ok(OutboxCounts { pending: row.get(0)?, dead: row.get(1)? }))?)
     }
+
+    /// The notices that their receivers took, the latest last.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses.
+    pub fn delivered(&self) -> Result<Vec<Message>, Error> {
+        let mut query = self.0.prepare("SELECT message FROM outbox WHERE state = 'sent' ORDER BY ended_us, number")?;
+        let rows = query.query_map([], |row| message(row, 0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
 }
 
 fn message(row: &Row<'_>, column: usize) -> rusqlite::Result<Message> {

@@ -6,6 +6,7 @@
 
 mod architecture;
 mod config;
+mod demo;
 mod end_to_end;
 mod exact;
 mod given;
