@@ -4,10 +4,12 @@
 //! Order of the end: the source stops, the engine seals and commits what it has, notices that are due are delivered
 //! until a deadline, what is left stays in the outbox.
 
+pub mod couriers;
 pub mod delivery;
 pub mod engine;
 pub mod intake;
 pub mod notices;
+mod positions;
 pub mod restart;
 pub mod status;
 pub mod systemd;
@@ -16,7 +18,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -33,8 +35,9 @@ use crate::source::kafka::Kafka;
 use crate::source::{Partition, Source};
 use crate::state::State;
 use crate::web;
-use delivery::{Bell, Delivery, Notifiers};
-use engine::{Engine, Input, Parts, Reload};
+use couriers::{Couriers, CurrentBell};
+use delivery::Notifiers;
+use engine::{Engine, Input, NextReload, Parts, Reload};
 use intake::Intake;
 use status::Published;
 
@@ -44,6 +47,8 @@ const BATCHES_WAITING: usize = 8;
 const POLL_WAIT: Duration = Duration::from_millis(100);
 /// How long the end waits for notices that are due.
 const FAREWELL: Duration = Duration::from_secs(10);
+/// How long the end waits for attempts in flight after that.
+const IN_FLIGHT: Duration = Duration::from_secs(15);
 /// How long the end waits for a source that does not close.
 const CLOSE_WAIT: Duration = Duration::from_secs(10);
 
@@ -51,13 +56,13 @@ const CLOSE_WAIT: Duration = Duration::from_secs(10);
 pub struct Daemon {
     config: Config,
     clock: Arc<dyn Clock>,
-    runtime: Handle,
     published: Published,
-    inbox: SyncSender<Input>,
     stopping: Arc<AtomicBool>,
     engine: JoinHandle<()>,
-    bell: Arc<Mutex<Arc<Bell>>>,
-    couriers: Vec<JoinHandle<()>>,
+    next_reload: NextReload,
+    couriers: Couriers,
+    /// Kept until the last courier has ended: nobody else may send what is owed here.
+    lock: std::fs::File,
     /// For more connections to the outbox.
     state_directory: std::path::PathBuf,
     web: Option<SocketAddr>,
@@ -70,7 +75,6 @@ impl Daemon {
     ///
     /// If a secret, the state directory or the listening address cannot be used.
     pub async fn start(config: Config, clock: Arc<dyn Clock>, metrics: PrometheusHandle) -> anyhow::Result<Daemon> {
-        let runtime = Handle::current();
         let notifiers = build_notifiers(&config, &clock)?;
         let state = State::open(&config.state_directory, clock.now())?;
         if let Some(aside) = &state.set_aside {
@@ -100,31 +104,31 @@ impl Daemon {
         if dead > 0 {
             error!(dead, "notices are owed to notifiers that are no longer configured: dead letters");
         }
-        let bell = Arc::new(Bell::default());
-        let couriers = start_couriers(&config, &notifiers, &clock, &runtime, &bell, || state.outbox())?;
-        let (inbox, inputs) = sync_channel(BATCHES_WAITING);
+        let mut couriers = Couriers::new(Handle::current());
+        couriers.replace(&config, &notifiers, &clock, || state.outbox())?;
+        let lock = state.lock().context("the lock of the state directory cannot be kept")?;
         let stopping = Arc::new(AtomicBool::new(false));
-        let bell = Arc::new(Mutex::new(bell));
+        let next_reload = NextReload::default();
         let beginning = Beginning {
             config: config.clone(),
             state,
             notifiers,
             clock: Arc::clone(&clock),
             published: published.clone(),
-            bell: Arc::clone(&bell),
+            bell: Arc::clone(&couriers.bell),
             stopping: Arc::clone(&stopping),
-            inbox: inbox.clone(),
+            next_reload: Arc::clone(&next_reload),
         };
         let engine = std::thread::Builder::new().name("engine".to_owned()).spawn(move || {
             let stopping = Arc::clone(&beginning.stopping);
-            match beginning.run(&inputs) {
+            match beginning.run() {
                 Ok(()) => {}
                 Err(problem) if stopping.load(Ordering::SeqCst) => info!("{problem:#}"),
                 Err(problem) => error!("{problem:#}"),
             }
         })?;
         let state_directory = config.state_directory.clone();
-        Ok(Daemon { config, clock, runtime, published, inbox, stopping, engine, bell, couriers, state_directory, web })
+        Ok(Daemon { config, clock, published, stopping, engine, next_reload, couriers, lock, state_directory, web })
     }
 
     /// Where the pages are served.
@@ -137,9 +141,9 @@ impl Daemon {
         &self.published
     }
 
-    /// Whether the engine has ended by itself, which it should not.
+    /// Whether the engine or a courier has ended by itself, which none should.
     pub fn has_died(&self) -> bool {
-        self.engine.is_finished()
+        self.engine.is_finished() || self.couriers.any_died()
     }
 
     /// Swaps the configuration; state, timers and pending notices stay. Nothing changes if it fails.
@@ -159,39 +163,23 @@ impl Daemon {
             receivers: delivery::receivers(&notifiers),
             rendering: rendering(&config),
         };
-        // The old couriers end before the new ones begin, so that no notice is in two hands.
-        self.ring_bell().stop();
-        for courier in self.couriers.drain(..) {
-            join(courier);
-        }
-        let bell = Arc::new(Bell::default());
-        *self.bell.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&bell);
-        let outbox = || State::another_outbox(&self.state_directory);
-        outbox()?.bury_unknown(&notifiers.keys().map(String::as_str).collect::<Vec<_>>(), self.clock.now())?;
-        self.couriers = start_couriers(&config, &notifiers, &self.clock, &self.runtime, &bell, outbox)?;
-        self.inbox.send(Input::Reload(Box::new(reload))).map_err(|_| anyhow::anyhow!("the engine has ended"))?;
+        self.couriers.replace(&config, &notifiers, &self.clock, || State::another_outbox(&self.state_directory))?;
+        *self.next_reload.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(reload));
         self.config = config;
         Ok(())
-    }
-
-    fn ring_bell(&self) -> Arc<Bell> {
-        Arc::clone(&self.bell.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Ends everything in order.
     pub fn stop(self) {
         self.stopping.store(true, Ordering::SeqCst);
         join(self.engine);
-        let bell = Arc::clone(&self.bell.lock().unwrap_or_else(PoisonError::into_inner));
-        bell.ring();
+        self.couriers.bell.lock().unwrap_or_else(PoisonError::into_inner).ring();
         let deadline = Instant::now() + FAREWELL;
         while Instant::now() < deadline && something_is_due(&self.state_directory, &*self.clock) {
             std::thread::sleep(Duration::from_millis(50));
         }
-        bell.stop();
-        for courier in self.couriers {
-            join(courier);
-        }
+        self.couriers.stop(Instant::now() + IN_FLIGHT);
+        drop(self.lock);
         info!("stopped");
     }
 }
@@ -244,34 +232,6 @@ pub fn rendering(config: &Config) -> Rendering {
     }
 }
 
-fn start_couriers(
-    config: &Config,
-    notifiers: &Notifiers,
-    clock: &Arc<dyn Clock>,
-    runtime: &Handle,
-    bell: &Arc<Bell>,
-    outbox: impl Fn() -> Result<crate::state::Outbox, crate::state::Error>,
-) -> anyhow::Result<Vec<JoinHandle<()>>> {
-    let others = delivery::receivers(notifiers);
-    let mut couriers = Vec::new();
-    for (name, notifier) in notifiers {
-        let delivery = Delivery {
-            name: name.clone(),
-            notifier: Arc::clone(notifier),
-            outbox: outbox()?,
-            others: others.clone(),
-            rendering: rendering(config),
-            give_up_after: config.notices.give_up_after,
-            clock: Arc::clone(clock),
-            bell: Arc::clone(bell),
-            runtime: runtime.clone(),
-        };
-        let thread = std::thread::Builder::new().name(format!("notifier {name}"));
-        couriers.push(thread.spawn(move || delivery.run())?);
-    }
-    Ok(couriers)
-}
-
 /// What the engine's thread starts with.
 struct Beginning {
     config: Config,
@@ -279,15 +239,15 @@ struct Beginning {
     notifiers: Notifiers,
     clock: Arc<dyn Clock>,
     published: Published,
-    bell: Arc<Mutex<Arc<Bell>>>,
+    bell: CurrentBell,
     stopping: Arc<AtomicBool>,
-    inbox: SyncSender<Input>,
+    next_reload: NextReload,
 }
 
 impl Beginning {
     /// Restores the core, waits for the source, then runs the engine until the end.
-    fn run(self, inputs: &std::sync::mpsc::Receiver<Input>) -> anyhow::Result<()> {
-        let Beginning { config, state, notifiers, clock, published, bell, stopping, inbox } = self;
+    fn run(self) -> anyhow::Result<()> {
+        let Beginning { config, state, notifiers, clock, published, bell, stopping, next_reload } = self;
         let watchdog = systemd::Watchdog::from_environment();
         let beat = || {
             published.beat(clock.now());
@@ -299,10 +259,9 @@ impl Beginning {
         };
         let mut intake =
             Intake::new(crate::pipeline::Pipeline::new(config.pipeline.clone(), state.key()), config.mapping.clone());
-        let restart = restart::Restart { config: &config, clock: &*clock, keep_waiting: &keep_waiting };
+        let restart = restart::Restart { config: &config, keep_waiting: &keep_waiting };
         let (source, transitions) = restart.resume(&state, &mut intake)?;
         let positions = source.positions();
-        let reader = start_reader(source, inbox, published.clone(), Arc::clone(&stopping))?;
         let parts = Parts {
             intake,
             state,
@@ -312,9 +271,12 @@ impl Beginning {
             clock: Arc::clone(&clock),
             bell,
             published: published.clone(),
-            transitions,
+            next_reload,
         };
-        Engine::new(parts, &positions).run(inputs, beat);
+        let engine = Engine::new(parts, &positions, transitions);
+        let (inbox, inputs) = sync_channel(BATCHES_WAITING);
+        let reader = start_reader(source, inbox, published.clone(), Arc::clone(&stopping))?;
+        engine.run(&inputs, beat);
         let deadline = Instant::now() + CLOSE_WAIT;
         while !reader.is_finished() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(10));
@@ -338,6 +300,7 @@ fn start_reader(
     std::thread::Builder::new().name("source".to_owned()).spawn(move || {
         let mut partitions: Arc<[Partition]> = Arc::from(source.partitions());
         while !stopping.load(Ordering::SeqCst) {
+            let polled_at = Instant::now();
             let polled = match source.poll(POLL_WAIT) {
                 Ok(polled) => polled,
                 Err(problem) => {
@@ -348,7 +311,7 @@ fn start_reader(
             if partitions.len() != source.partitions().len() {
                 partitions = Arc::from(source.partitions());
             }
-            if inbox.send(Input::Polled(polled, Arc::clone(&partitions))).is_err() {
+            if inbox.send(Input::Polled(polled, Arc::clone(&partitions), polled_at)).is_err() {
                 return;
             }
             if let Some(positions) = published.take_positions() {

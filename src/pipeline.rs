@@ -21,7 +21,7 @@ use crate::series::{Registry, SeriesId};
 use crate::smoothing::Smoothed;
 use crate::source::PartitionIndex;
 use crate::summary::Summary;
-use crate::watermark::Watermark;
+use crate::watermark::{Frontier, Watermark};
 use judge::Watch;
 pub use options::{Model, Options};
 pub use rebuild::Rebuilding;
@@ -263,6 +263,11 @@ impl Pipeline {
         self.watermark.idle(partition);
     }
 
+    /// An idle partition is waited for again; gives its frontier if it was idle.
+    pub fn wake(&mut self, partition: PartitionIndex) -> Option<Frontier> {
+        self.watermark.wake(partition)
+    }
+
     fn name(&self, series: SeriesId) -> (&str, Option<&(String, String)>) {
         let series = self.registry.series(series);
         (self.registry.model_name(series.model), series.segment.as_ref())
@@ -276,6 +281,11 @@ impl Pipeline {
     /// What was counted so far.
     pub fn counts(&self) -> Counts {
         Counts { join: self.join.counts(), ..self.counts }
+    }
+
+    /// Length of a tick.
+    pub fn tick(&self) -> std::time::Duration {
+        self.grid.length()
     }
 
     /// How many predictions and labels wait in the join.

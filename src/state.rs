@@ -88,9 +88,9 @@ pub struct Commit<'a> {
     /// What happened to alerts since the last commit.
     pub transitions: &'a [Transition],
     /// What is owed for that.
-    pub messages: &'a [Message],
+    pub messages: &'a [&'a Message],
     /// What is owed to notifiers that are no longer configured: dead letters at once.
-    pub undeliverable: &'a [Message],
+    pub undeliverable: &'a [&'a Message],
     /// Who is told of the beginnings of which incidents.
     pub told: &'a BTreeMap<String, Vec<Receiver>>,
 }
@@ -149,6 +149,15 @@ impl State {
     /// If SQLite refuses.
     pub fn outbox(&self) -> Result<Outbox, Error> {
         Ok(Outbox::new(connect(&self.path)?))
+    }
+
+    /// The lock of the directory, to be kept for as long as anybody in this process uses the outbox.
+    ///
+    /// # Errors
+    ///
+    /// If the system gives no further handle.
+    pub fn lock(&self) -> std::io::Result<File> {
+        self._lock.try_clone()
     }
 
     /// A connection for the delivery of notices, to the state file in `directory` that this process has open.

@@ -66,12 +66,9 @@ impl Watermark {
     pub fn observe(&mut self, partition: PartitionIndex, time: Timestamp) -> Observed {
         let index = partition as usize;
         self.expect_partitions(index + 1);
+        self.wake(partition);
         let reached = self.reached;
         let frontier = &mut self.partitions[index];
-        if frontier.idle {
-            frontier.idle = false;
-            frontier.floor = frontier.floor.max(reached);
-        }
         // Normally the frontier is beyond the watermark; after a reload that raises `lateness`, or the end of the
         // input, it is not.
         let before = frontier.at(self.lateness).max(reached);
@@ -83,6 +80,15 @@ impl Watermark {
     pub fn idle(&mut self, partition: PartitionIndex) {
         self.expect_partitions(partition as usize + 1);
         self.partitions[partition as usize].idle = true;
+    }
+
+    /// An idle partition is waited for again, from the watermark on; gives its frontier if it was idle.
+    pub fn wake(&mut self, partition: PartitionIndex) -> Option<Frontier> {
+        let reached = self.reached;
+        let frontier = self.partitions.get_mut(partition as usize).filter(|frontier| frontier.idle)?;
+        frontier.idle = false;
+        frontier.floor = frontier.floor.max(reached);
+        Some(*frontier)
     }
 
     /// Raises a partition's frontier to `floor`.

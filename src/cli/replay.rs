@@ -183,7 +183,7 @@ impl Sender {
 
     fn send(&mut self, transitions: &[Transition]) {
         let receivers = delivery::receivers(&self.notifiers);
-        let told = |incident: &str| self.told.get(incident).cloned().unwrap_or_default();
+        let told = |incident: &str| self.told.get(incident).cloned();
         let (messages, beginnings) = notices::owed(transitions, &receivers, told, SystemClock.now(), &self.rendering);
         self.told.extend(beginnings);
         for message in messages {

@@ -7,42 +7,47 @@
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver as Inbox, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
 use super::delivery::Bell;
 use super::intake::Intake;
 use super::notices::{self, Told};
+use super::positions::Positions;
 use super::status::{Published, Status};
 use crate::alert::Transition;
 use crate::clock::{Clock, Timestamp};
 use crate::metrics;
 use crate::notification::{Message, Receiver, Rendering};
 use crate::pipeline::Options;
-use crate::source::{Gap, Partition, PartitionIndex, Polled};
-use crate::state::{Commit, Mark, State};
+use crate::source::{Gap, Partition, Polled};
+use crate::state::{Commit, State};
 
 /// How long the engine waits for input before it looks at the clock.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// A commit without transitions is made at most this often...
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
-/// ... and takes at most one part in so many of the time.
+/// ... takes at most one part in so many of the time ...
 const COMMIT_SHARE: u32 = 20;
-/// Positions for rebuilding the join are noted once in so much event time.
-const MARK_EVERY: Duration = Duration::from_secs(60);
+/// ... but is made at least this often.
+const COMMIT_LATEST: Duration = Duration::from_secs(30);
+/// A commit that failed is tried again after this.
+const COMMIT_AGAIN: Duration = Duration::from_secs(5);
 /// How often history is pruned.
 const PRUNE_EVERY: Duration = Duration::from_secs(600);
 
 /// What the engine is told.
 pub enum Input {
-    /// What the source brought, with its partitions as of then.
-    Polled(Polled, Arc<[Partition]>),
-    /// A validated configuration.
-    Reload(Box<Reload>),
+    /// What the source brought, with its partitions as of then, and when it was asked.
+    Polled(Polled, Arc<[Partition]>, Instant),
     /// Stop taking in, commit, end.
     Stop,
 }
+
+/// A validated configuration that the engine has not taken yet. The latest wins; nobody waits for an engine that waits
+/// for its source.
+pub type NextReload = Arc<Mutex<Option<Box<Reload>>>>;
 
 /// What a reload swaps.
 pub struct Reload {
@@ -58,46 +63,22 @@ pub struct Reload {
     pub rendering: Rendering,
 }
 
-/// What the engine knows of a partition beside the core.
-#[derive(Clone, Debug)]
-struct Progress {
-    next_offset: i64,
-    /// Since when it has been at its end without interruption.
-    at_end_since: Option<Timestamp>,
-    /// Event time at the last mark.
-    marked_at: Timestamp,
-}
-
 /// The engine.
 pub struct Engine {
-    /// The core, with what feeds it.
-    pub intake: Intake,
-    /// The state file.
-    pub state: State,
-    /// How long a partition must be at its end to be left behind.
-    pub idle_after: Duration,
-    /// Who can be told.
-    pub receivers: Vec<Receiver>,
-    /// How notices are written.
-    pub rendering: Rendering,
-    /// Where the time comes from.
-    pub clock: Arc<dyn Clock>,
-    /// Rung after a commit with notices.
-    pub bell: Arc<Mutex<Arc<Bell>>>,
-    /// Where others see what is going on.
-    pub published: Published,
-    progress: Vec<Progress>,
-    marks: Vec<Mark>,
+    parts: Parts,
+    positions: Positions,
+    /// When the source was last asked.
+    polled_at: Instant,
     transitions: Vec<Transition>,
     messages: Vec<Message>,
-    /// Owed to notifiers that are no longer configured.
-    undeliverable: Vec<Message>,
     told: Told,
     gaps: BTreeMap<&'static str, u64>,
-    committed_at: Timestamp,
+    committed_at: Instant,
     commit_took: Duration,
-    pruned_at: Timestamp,
+    pruned_at: Instant,
     healthy: bool,
+    /// Notifiers may have left the configuration: what is owed to them must be given up.
+    notifiers_changed: bool,
 }
 
 /// What an engine is made of.
@@ -118,39 +99,32 @@ pub struct Parts {
     pub bell: Arc<Mutex<Arc<Bell>>>,
     /// Where others see what is going on.
     pub published: Published,
-    /// Transitions that the start itself brought about: alerts of rules that are gone.
-    pub transitions: Vec<Transition>,
+    /// Where a reload is put.
+    pub next_reload: NextReload,
 }
 
 impl Engine {
-    /// An engine that goes on from `positions` (next offsets, in the order of the source's partitions).
-    pub fn new(parts: Parts, positions: &[i64]) -> Engine {
-        let now = parts.clock.now();
-        let progress = |next: &i64| Progress { next_offset: *next, at_end_since: None, marked_at: Timestamp::MIN };
+    /// An engine that goes on from `next_offsets`, in the order of the source's partitions. `transitions` are what the
+    /// start itself brought about: the ends of alerts whose rules are gone.
+    pub fn new(parts: Parts, next_offsets: &[i64], transitions: Vec<Transition>) -> Engine {
+        let (now, instant) = (parts.clock.now(), Instant::now());
         let mut engine = Engine {
-            intake: parts.intake,
-            state: parts.state,
-            idle_after: parts.idle_after,
-            receivers: parts.receivers,
-            rendering: parts.rendering,
-            clock: parts.clock,
-            bell: parts.bell,
-            published: parts.published,
-            progress: positions.iter().map(progress).collect(),
-            marks: Vec::new(),
+            positions: Positions::new(next_offsets, &parts.intake),
+            parts,
+            polled_at: instant,
             transitions: Vec::new(),
             messages: Vec::new(),
-            undeliverable: Vec::new(),
             told: Told::new(),
             gaps: BTreeMap::new(),
-            committed_at: now,
+            committed_at: instant,
             commit_took: Duration::ZERO,
-            pruned_at: now,
+            pruned_at: instant,
             healthy: true,
+            notifiers_changed: false,
         };
-        // Before anything is read: what comes ahead of the first commit must be found again, too.
-        engine.mark_positions();
-        engine.gather(parts.transitions, now);
+        engine.gather(transitions, now);
+        // A crash before the first batch must not begin elsewhere.
+        engine.commit(now);
         engine
     }
 
@@ -158,95 +132,54 @@ impl Engine {
     pub fn run(mut self, inbox: &Inbox<Input>, beat: impl Fn()) {
         loop {
             // Months of empty ticks are sealed bit by bit, between batches.
-            let patience = if self.intake.pipeline.owes_seals() { Duration::ZERO } else { LOOK_EVERY };
+            let patience = if self.parts.intake.pipeline.owes_seals() { Duration::ZERO } else { LOOK_EVERY };
             let input = match inbox.recv_timeout(patience) {
                 Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(input) => Some(input),
                 Err(RecvTimeoutError::Timeout) => None,
             };
-            let now = self.clock.now();
-            match input {
-                Some(Input::Polled(polled, partitions)) => self.take(&polled, &partitions, now),
-                Some(Input::Reload(reload)) => self.reload(*reload, now),
-                Some(Input::Stop) | None => {}
+            let now = self.parts.clock.now();
+            if let Some(Input::Polled(polled, partitions, polled_at)) = input {
+                self.polled_at = polled_at;
+                self.take(&polled, &partitions, now);
             }
-            self.watch_ends(now);
-            let transitions = self.intake.pipeline.advance(now);
+            let reload = self.parts.next_reload.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(reload) = reload {
+                self.reload(*reload, now);
+            }
+            self.positions.watch_ends(self.polled_at, self.parts.idle_after, &mut self.parts.intake);
+            let transitions = self.parts.intake.pipeline.advance(now);
             self.gather(transitions, now);
             self.commit_if_due(now);
             self.publish(now);
             beat();
         }
-        let now = self.clock.now();
+        let now = self.parts.clock.now();
         self.commit(now);
         self.publish(now);
     }
 
     fn take(&mut self, polled: &Polled, partitions: &[Partition], now: Timestamp) {
-        self.intake.expect_partitions(partitions);
+        self.parts.intake.expect_partitions(partitions);
+        self.positions.grow(partitions.len(), &self.parts.intake);
         for gap in &polled.gaps {
             self.note_gap(gap);
         }
         for record in polled.batch.records() {
-            let partition = record.partition;
-            let before = self.intake.pipeline.frontier(partition).filter(|frontier| frontier.idle);
-            let reached = self.intake.pipeline.watermark();
-            self.grow(partition);
-            self.intake.take_record(&record, now);
-            if let Some(mut frontier) = before
-                && self.intake.pipeline.frontier(partition).is_some_and(|after| !after.idle)
-            {
-                // A decision that the partition's content does not show: noted where it took effect.
-                frontier.idle = false;
-                frontier.floor = frontier.floor.max(reached);
-                self.mark(partition, record.offset, frontier);
-            }
-            let progress = &mut self.progress[partition as usize];
-            progress.next_offset = record.offset + 1;
-            progress.at_end_since = None;
+            let before = self.positions.before(&record, &self.parts.intake);
+            let reached = self.parts.intake.pipeline.watermark();
+            self.parts.intake.take_record(&record, now);
+            self.positions.took(&record, before, reached, &self.parts.intake);
         }
-        for partition in &polled.at_end {
-            self.grow(*partition);
-            self.progress[*partition as usize].at_end_since.get_or_insert(now);
-        }
-        for (index, progress) in (0..).zip(&mut self.progress) {
-            if !polled.at_end.contains(&index) {
-                progress.at_end_since = None;
-            }
-        }
-    }
-
-    /// Makes room for a partition that appeared while we run: it is read from its beginning.
-    fn grow(&mut self, partition: PartitionIndex) {
-        if self.progress.len() <= partition as usize {
-            let begin = Progress { next_offset: 0, at_end_since: None, marked_at: Timestamp::MIN };
-            self.progress.resize(partition as usize + 1, begin);
-            self.mark_positions();
-        }
+        self.positions.note_ends(polled, self.polled_at);
     }
 
     fn note_gap(&mut self, gap: &Gap) {
-        let place = gap.partition.and_then(|index| self.intake.partitions().get(index as usize));
+        let place = gap.partition.and_then(|index| self.parts.intake.partitions().get(index as usize));
         warn!(?place, from = gap.from, to = gap.to, cause = gap.cause.name(), "records are missing");
         *self.gaps.entry(gap.cause.name()).or_default() += 1;
         if let Some(index) = gap.partition {
-            self.grow(index);
-            self.progress[index as usize].next_offset = gap.to;
-        }
-    }
-
-    fn mark(&mut self, partition: PartitionIndex, next_offset: i64, frontier: crate::watermark::Frontier) {
-        if let Some(known) = self.intake.partitions().get(partition as usize) {
-            self.marks.push(Mark { partition: known.clone(), next_offset, frontier });
-        }
-    }
-
-    /// Leaves partitions behind that have been at their end for long enough.
-    fn watch_ends(&mut self, now: Timestamp) {
-        for (index, progress) in (0..).zip(&self.progress) {
-            if progress.at_end_since.is_some_and(|since| now.since(since) >= self.idle_after) {
-                self.intake.pipeline.idle(index);
-            }
+            self.positions.jump(index, gap.to);
         }
     }
 
@@ -261,58 +194,51 @@ impl Engine {
             info!(rule, model, ?segment, incident, at = %transition.at, "{change}");
             ::metrics::counter!(metrics::TRANSITIONS.name, "change" => change).increment(1);
         }
-        let (state, told) = (&self.state, &self.told);
-        let lookup = |incident: &str| {
-            told.get(incident).cloned().unwrap_or_else(|| {
-                state.told(incident).unwrap_or_else(|problem| {
-                    error!(%problem, incident, "cannot find out who was told");
-                    Vec::new()
-                })
-            })
+        let (state, told) = (&self.parts.state, &self.told);
+        let lookup = |incident: &str| match (told.get(incident), state.told(incident)) {
+            (Some(known), _) => Some(known.clone()),
+            (None, Ok(known)) => Some(known),
+            (None, Err(problem)) => {
+                error!(%problem, incident, "cannot find out who was told; the rule's notifiers are");
+                None
+            }
         };
-        let (messages, told) = notices::owed(&transitions, &self.receivers, lookup, now, &self.rendering);
-        let configured = |message: &Message| self.receivers.iter().any(|r| r.notifier == message.notifier);
-        let (messages, undeliverable): (Vec<_>, Vec<_>) = messages.into_iter().partition(configured);
-        for message in &undeliverable {
-            error!(
-                notifier = message.notifier,
-                recipient = message.recipient,
-                id = message.id,
-                "owed to a notifier that is no longer configured: a dead letter"
-            );
-        }
+        let (messages, told) = notices::owed(&transitions, &self.parts.receivers, lookup, now, &self.parts.rendering);
         self.messages.extend(messages);
-        self.undeliverable.extend(undeliverable);
         self.told.extend(told);
         self.transitions.extend(transitions);
     }
 
     fn commit_if_due(&mut self, now: Timestamp) {
-        let pause = COMMIT_EVERY.max(self.commit_took * COMMIT_SHARE);
-        let urgent = !self.transitions.is_empty() && self.healthy;
-        if urgent || now.since(self.committed_at) >= pause || now < self.committed_at {
+        let pause = match self.healthy {
+            true if !self.transitions.is_empty() => Duration::ZERO,
+            true => COMMIT_EVERY.max(self.commit_took * COMMIT_SHARE).min(COMMIT_LATEST),
+            false => COMMIT_AGAIN,
+        };
+        if self.committed_at.elapsed() >= pause {
             self.commit(now);
         }
     }
 
     fn commit(&mut self, now: Timestamp) {
-        self.mark_positions();
-        let positions: Vec<(Partition, i64)> =
-            self.intake.partitions().iter().cloned().zip(self.progress.iter().map(|p| p.next_offset)).collect();
-        let saved = self.intake.pipeline.save();
+        let begun = Instant::now();
+        self.positions.mark_now_and_then(&self.parts.intake);
+        let saved = self.parts.intake.pipeline.save();
+        let is_configured = |message: &&Message| self.parts.receivers.iter().any(|r| r.notifier == message.notifier);
+        let (messages, undeliverable): (Vec<&Message>, Vec<&Message>) = self.messages.iter().partition(is_configured);
         let commit = Commit {
             now,
             saved: &saved,
-            positions: &positions,
-            marks: &self.marks,
+            positions: &self.next_offsets(),
+            marks: &self.positions.marks,
             transitions: &self.transitions,
-            messages: &self.messages,
-            undeliverable: &self.undeliverable,
+            messages: &messages,
+            undeliverable: &undeliverable,
             told: &self.told,
         };
-        let committed = self.state.commit(&commit);
-        self.committed_at = now;
-        self.commit_took = self.clock.now().since(now);
+        let committed = self.parts.state.commit(&commit);
+        self.committed_at = Instant::now();
+        self.commit_took = begun.elapsed();
         ::metrics::gauge!(metrics::COMMIT_SECONDS.name).set(self.commit_took.as_secs_f64());
         match committed {
             Ok(()) => self.committed(now),
@@ -329,75 +255,72 @@ impl Engine {
             info!("the state is saved again");
         }
         self.healthy = true;
-        self.marks.clear();
+        self.positions.marks.clear();
         self.transitions.clear();
-        self.undeliverable.clear();
         self.told.clear();
         if !self.messages.is_empty() {
             self.messages.clear();
-            self.bell.lock().unwrap_or_else(PoisonError::into_inner).ring();
+            self.parts.bell.lock().unwrap_or_else(PoisonError::into_inner).ring();
         }
-        let positions = (0..).zip(&self.progress).map(|(index, progress)| (index, progress.next_offset));
-        self.published.positions(positions.collect());
-        if now.since(self.pruned_at) >= PRUNE_EVERY {
-            self.pruned_at = now;
-            let horizon = self.intake.pipeline.join_horizon().unwrap_or(Timestamp::MIN);
-            if let Err(problem) = self.state.prune(horizon, now) {
+        if std::mem::take(&mut self.notifiers_changed) {
+            self.give_up_unknown(now);
+        }
+        self.parts.published.positions((0..).zip(self.positions.next_offsets()).collect());
+        if self.pruned_at.elapsed() >= PRUNE_EVERY {
+            self.pruned_at = Instant::now();
+            let horizon = self.parts.intake.pipeline.join_horizon().unwrap_or(Timestamp::MIN);
+            if let Err(problem) = self.parts.state.prune(horizon, now) {
                 warn!(%problem, "history cannot be pruned");
             }
         }
     }
 
-    /// Notes positions from which the join can be rebuilt, now and then; the first ones at once.
-    fn mark_positions(&mut self) {
-        for index in 0..self.progress.len() {
-            let partition = PartitionIndex::try_from(index).unwrap_or(PartitionIndex::MAX);
-            let Some(frontier) = self.intake.pipeline.frontier(partition) else { continue };
-            let Progress { next_offset, marked_at, .. } = self.progress[index];
-            let reached = frontier.newest.max(frontier.floor);
-            let first = marked_at == Timestamp::MIN && reached == Timestamp::MIN;
-            if first || reached.since(marked_at) >= MARK_EVERY {
-                self.mark(partition, next_offset, crate::watermark::Frontier { idle: false, ..frontier });
-                self.progress[index].marked_at = reached;
-            }
+    /// What is owed to notifiers that have left the configuration is a dead letter.
+    fn give_up_unknown(&self, now: Timestamp) {
+        let known: Vec<&str> = self.parts.receivers.iter().map(|receiver| receiver.notifier.as_str()).collect();
+        match self.parts.state.outbox().and_then(|outbox| outbox.bury_unknown(&known, now)) {
+            Ok(0) => {}
+            Ok(dead) => error!(dead, "notices are owed to notifiers that are no longer configured: dead letters"),
+            Err(problem) => error!(%problem, "notices to former notifiers cannot be given up"),
         }
+    }
+
+    fn next_offsets(&self) -> Vec<(Partition, i64)> {
+        self.parts.intake.partitions().iter().cloned().zip(self.positions.next_offsets()).collect()
     }
 
     fn reload(&mut self, reload: Reload, now: Timestamp) {
         let Reload { options, mapping, idle_after, receivers, rendering } = reload;
-        let key = *self.state.key();
-        let ended = self.intake.reload(mapping, options, &key);
-        self.idle_after = idle_after;
-        self.receivers = receivers;
-        self.rendering = rendering;
+        let key = *self.parts.state.key();
+        let ended = self.parts.intake.reload(mapping, options, &key);
+        self.parts.idle_after = idle_after;
+        self.parts.receivers = receivers;
+        self.parts.rendering = rendering;
+        self.notifiers_changed = true;
+        // Another lateness moves the frontiers: from here on, with what they are now.
+        self.positions.mark_all(&self.parts.intake);
         self.gather(ended, now);
         info!("configuration reloaded");
     }
 
     fn publish(&mut self, now: Timestamp) {
-        let last = self.published.at();
+        let last = self.parts.published.at();
         if now.since(last) < COMMIT_EVERY && now >= last {
-            self.published.beat(now);
+            self.parts.published.beat(now);
             return;
         }
-        let pipeline = &self.intake.pipeline;
+        let pipeline = &self.parts.intake.pipeline;
         let status = Status {
             at: now,
             healthy: self.healthy,
             view: pipeline.view(super::status::MAX_SERIES),
             counts: pipeline.counts(),
             pending: pipeline.pending(),
-            records: self.intake.records().clone(),
-            rejected: self.intake.rejected().clone(),
+            records: self.parts.intake.records().clone(),
+            rejected: self.parts.intake.rejected().clone(),
             gaps: self.gaps.clone(),
-            positions: self
-                .intake
-                .partitions()
-                .iter()
-                .cloned()
-                .zip(self.progress.iter().map(|p| p.next_offset))
-                .collect(),
+            positions: self.next_offsets(),
         };
-        self.published.publish(status);
+        self.parts.published.publish(status);
     }
 }

@@ -14,23 +14,26 @@ pub type Told = BTreeMap<String, Vec<Receiver>>;
 
 /// The messages owed for the transitions of one step, and who is told of which incident from now on.
 ///
-/// `receivers` is everybody who can be told; `told` looks up who was told of the beginning of an incident.
+/// `receivers` is everybody who can be told; `told` looks up who was told of the beginning of an incident, `None` if
+/// that cannot be found out: then the rule's notifiers are told, since one notice too many is better than none.
 pub fn owed(
     transitions: &[Transition],
     receivers: &[Receiver],
-    mut told: impl FnMut(&str) -> Vec<Receiver>,
+    mut told: impl FnMut(&str) -> Option<Vec<Receiver>>,
     now: Timestamp,
     rendering: &Rendering,
 ) -> (Vec<Message>, Told) {
     let mut beginnings = Told::new();
     let mut per_receiver: Vec<(Receiver, Vec<Transition>)> = Vec::new();
     for transition in transitions {
-        let to = match &transition.incident {
+        let known = match &transition.incident {
             Some(incident) if !begins(transition.change) => {
-                beginnings.get(incident).cloned().unwrap_or_else(|| told(incident))
+                beginnings.get(incident).cloned().or_else(|| told(incident))
             }
-            _ => receivers.iter().filter(|r| transition.notify.contains(&r.notifier)).cloned().collect(),
+            _ => None,
         };
+        let by_rule = || receivers.iter().filter(|r| transition.notify.contains(&r.notifier)).cloned().collect();
+        let to: Vec<Receiver> = known.unwrap_or_else(by_rule);
         if let (Some(incident), true) = (&transition.incident, begins(transition.change)) {
             beginnings.insert(incident.clone(), to.clone());
         }

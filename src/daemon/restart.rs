@@ -9,10 +9,10 @@ use tracing::{info, warn};
 use super::intake::Intake;
 use super::topics;
 use crate::alert::Transition;
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::source::kafka::{Kafka, Offsets, Opening};
-use crate::source::{Partition, Source};
+use crate::source::{Partition, PartitionIndex, Source};
 use crate::state::{Mark, State};
 use crate::watermark::Frontier;
 
@@ -21,7 +21,6 @@ const POLL_WAIT: Duration = Duration::from_millis(100);
 /// What a restart works with.
 pub(super) struct Restart<'r> {
     pub(super) config: &'r Config,
-    pub(super) clock: &'r dyn Clock,
     /// Says whether to go on waiting; called at least every second or so.
     pub(super) keep_waiting: &'r dyn Fn() -> bool,
 }
@@ -42,6 +41,9 @@ impl Restart<'_> {
         intake.expect_partitions(source.partitions());
         let former = |partition: &Partition| checkpoint.positions.iter().position(|(known, _)| known == partition);
         let order: Vec<Option<usize>> = source.partitions().iter().map(former).collect();
+        if checkpoint.saved.tick() != intake.pipeline.tick() {
+            warn!("`engine.tick` has changed: smoothed indicators begin anew, alerts and positions go on");
+        }
         let ended = intake.pipeline.restore(checkpoint.saved.with_partitions(&order));
         self.rebuild(state, intake, source.partitions(), &resume)?;
         Ok((source, ended))
@@ -74,9 +76,17 @@ impl Restart<'_> {
         let first =
             |partition: &Partition| marks.get(partition).and_then(|marks| marks.first()).map(|mark| mark.frontier);
         let mut source = self.open(&from, Some(positions))?;
-        let number = |partition: &Partition| partitions.iter().position(|known| known == partition);
+        let listed = source.partitions().to_vec();
         // The two openings may list the partitions in another order: records are renumbered by name.
-        let numbers: Vec<Option<usize>> = source.partitions().iter().map(number).collect();
+        let index = |partition: &Partition| partitions.iter().position(|known| known == partition);
+        let numbers: Vec<Option<PartitionIndex>> =
+            listed.iter().map(|p| index(p).and_then(|at| PartitionIndex::try_from(at).ok())).collect();
+        let number = |partition: PartitionIndex| numbers.get(partition as usize).copied().flatten();
+        let newest = |at: &Option<PartitionIndex>| at.and_then(|at| intake.pipeline.frontier(at)).map(|f| f.newest);
+        let ends: Vec<Timestamp> = numbers.iter().map(|at| newest(at).unwrap_or(Timestamp::MAX)).collect();
+        let of = |partition: &Partition| marks.get(partition).map(Vec::as_slice).unwrap_or_default();
+        let mut ways: Vec<Way<'_>> =
+            listed.iter().zip(ends).map(|(p, end)| Way { marks: of(p), passed: 0, end }).collect();
         let before = intake.pipeline.begin_rebuild(partitions.iter().map(|p| first(p).unwrap_or(unseen)).collect());
         let mut records = 0_u64;
         loop {
@@ -89,17 +99,16 @@ impl Restart<'_> {
                 );
             }
             for mut record in polled.batch.records() {
-                let Some(known) = numbers.get(record.partition as usize).copied().flatten() else { continue };
-                let partition = &source.partitions()[record.partition as usize];
-                record.partition = u32::try_from(known).unwrap_or(u32::MAX);
-                if let Some(raised) =
-                    marks.get(partition).and_then(|m| m.iter().rfind(|m| m.next_offset <= record.offset))
-                {
-                    intake.pipeline.raise(record.partition, raised.frontier.floor);
-                }
-                intake.rebuild_record(&record, self.clock.now());
+                let Some(number) = number(record.partition) else { continue };
+                let bound =
+                    ways[record.partition as usize].pass(record.offset, |floor| intake.pipeline.raise(number, floor));
+                record.partition = number;
+                // What was too far in the future then is still refused, though the clock has moved on.
+                intake.rebuild_record(&record, bound.minus(self.config.pipeline.max_skew));
                 records += 1;
             }
+            let ended: Vec<PartitionIndex> = polled.at_end.iter().filter_map(|index| number(*index)).collect();
+            intake.pipeline.advance_rebuild(&ended);
             anyhow::ensure!((self.keep_waiting)(), "stopped while the join was rebuilt");
             if polled.finished {
                 break;
@@ -109,5 +118,25 @@ impl Restart<'_> {
         let (predictions, labels) = intake.pipeline.pending();
         info!(records, predictions, labels, "the join is rebuilt");
         Ok(())
+    }
+}
+
+/// The marks along one partition.
+struct Way<'m> {
+    marks: &'m [Mark],
+    /// Marks at or before the last record.
+    passed: usize,
+    /// The newest event time at the checkpoint.
+    end: Timestamp,
+}
+
+impl Way<'_> {
+    /// Comes to a record: raises the frontier as the marks say, and gives the newest event time that was believed here.
+    fn pass(&mut self, offset: i64, mut raise: impl FnMut(Timestamp)) -> Timestamp {
+        while let Some(mark) = self.marks.get(self.passed).filter(|mark| mark.next_offset <= offset) {
+            raise(mark.frontier.floor);
+            self.passed += 1;
+        }
+        self.marks.get(self.passed).map_or(self.end, |mark| mark.frontier.newest)
     }
 }

@@ -5,8 +5,9 @@
 //! noted there, gives the table of the checkpoint, whatever the order.
 
 use super::{Counts, Pipeline};
-use crate::clock::Timestamp;
+use crate::clock::{Tick, Timestamp};
 use crate::event::Events;
+use crate::join::Truth;
 use crate::source::PartitionIndex;
 use crate::watermark::{Frontier, Watermark};
 
@@ -37,13 +38,29 @@ impl Pipeline {
         self.changes.clear();
     }
 
+    /// Lets go of what the table had let go of by the checkpoint, as far as all partitions are read again; `ended` are
+    /// those that are read up to the checkpoint. Without this the table would outgrow its limit.
+    pub fn advance_rebuild(&mut self, ended: &[PartitionIndex]) {
+        for partition in ended {
+            self.watermark.idle(*partition);
+        }
+        let reached = self.watermark.advance(Timestamp::MIN);
+        if let Some(next) = self.next.filter(|_| reached > Timestamp::MIN) {
+            self.forget_until(next.min(self.grid.tick_of(reached)));
+        }
+    }
+
+    fn forget_until(&mut self, next: Tick) {
+        let read = |model: u32, truth: &Truth| super::read(&self.specs, &self.spec_of, model, truth);
+        self.join.seal(next - 1, self.grid.end_of(next - 1), &read, &mut self.changes);
+        self.changes.clear();
+    }
+
     /// Ends the filling: the core is as it was at the checkpoint.
     pub fn end_rebuild(&mut self, before: Rebuilding) {
         self.watermark = before.watermark;
         if let Some(next) = self.next {
-            let read = |model: u32, truth: &crate::join::Truth| super::read(&self.specs, &self.spec_of, model, truth);
-            self.join.seal(next - 1, self.grid.end_of(next - 1), &read, &mut self.changes);
-            self.changes.clear();
+            self.forget_until(next);
         }
         self.join.restore_counts(before.counts.join);
         self.counts = before.counts;

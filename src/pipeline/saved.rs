@@ -4,12 +4,14 @@
 //! options: what still exists goes on, what is new starts empty, and alerts that nobody watches any more end with a
 //! transition that says so. The join table is not in here; it is rebuilt from the source.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::judge::{self, Labels};
 use super::{Counts, Options, Pipeline};
 use crate::alert::{Alert, End, Transition};
-use crate::clock::{Tick, Timestamp};
+use crate::clock::{Tick, TickGrid, Timestamp};
 use crate::exact::{ExactSum, Histogram};
 use crate::rule::{Rule, Severity};
 use crate::series::SeriesId;
@@ -20,6 +22,8 @@ use crate::watermark::Frontier;
 /// The state of a core, but for its join table.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Saved {
+    /// Length of the ticks that the others are numbers of.
+    tick: Duration,
     next: Option<Tick>,
     first: Option<Timestamp>,
     counts: Counts,
@@ -67,6 +71,26 @@ struct SavedAlert {
 }
 
 impl Saved {
+    /// Length of its ticks.
+    pub fn tick(&self) -> Duration {
+        self.tick
+    }
+
+    /// On another grid: positions in time, alerts and counts go on, the sums of the old ticks are given up.
+    fn on_grid(mut self, grid: TickGrid) -> Saved {
+        let old = TickGrid::new(self.tick);
+        if old == grid {
+            return self;
+        }
+        self.next = self.next.map(|next| grid.tick_of(old.end_of(next - 1)));
+        self.open.clear();
+        for series in &mut self.series {
+            series.tracks.clear();
+            series.last_predicted = series.last_predicted.map(|tick| grid.tick_of(old.end_of(tick)) - 1);
+        }
+        self
+    }
+
     /// With the partitions in another order: `old` gives the former number of each partition, `None` for a new one.
     pub fn with_partitions(mut self, old: &[Option<usize>]) -> Saved {
         let unseen = Frontier { newest: Timestamp::MIN, floor: self.reached, idle: false };
@@ -96,6 +120,7 @@ impl Pipeline {
         let mut open: Vec<(Tick, Labels, SavedSums)> = open.collect();
         open.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
         Saved {
+            tick: self.grid.length(),
             next: self.next,
             first: self.first,
             counts: self.counts(),
@@ -143,7 +168,10 @@ impl Pipeline {
     }
 
     /// Puts a saved state into an empty core. Gives the transitions of the alerts that nobody watches any more.
+    ///
+    /// If the length of a tick is another, the smoothed sums begin anew.
     pub fn restore(&mut self, saved: Saved) -> Vec<Transition> {
+        let saved = saved.on_grid(self.grid);
         self.next = saved.next;
         self.first = saved.first;
         self.counts = saved.counts;
@@ -233,8 +261,8 @@ fn removed_rule(name: &str, severity: &str) -> Rule {
         model: String::new(),
         by: None,
         conditions: Vec::new(),
-        hold: std::time::Duration::ZERO,
-        recover_for: std::time::Duration::ZERO,
+        hold: Duration::ZERO,
+        recover_for: Duration::ZERO,
         no_data_after: None,
         repeat_every: None,
         severity: known.map_or(Severity::Warning, |(_, severity)| *severity),

@@ -24,7 +24,13 @@ fn cluster(partitions: i32) -> Cluster {
 }
 
 fn config(cluster: &Cluster, start: Start) -> Config {
-    Config { brokers: vec![cluster.bootstrap_servers()], group_id: "g".to_owned(), start, password: None, librdkafka: Vec::new() }
+    Config {
+        brokers: vec![cluster.bootstrap_servers()],
+        group_id: "g".to_owned(),
+        start,
+        password: None,
+        librdkafka: Vec::new(),
+    }
 }
 
 fn open(config: &Config, resume: &dyn Fn(&Partition) -> Option<i64>) -> Kafka {

@@ -1,0 +1,142 @@
+//! How far each partition is read, whether it is at its end, and the marks from which the join can be rebuilt.
+
+use std::time::{Duration, Instant};
+
+use super::intake::Intake;
+use crate::clock::Timestamp;
+use crate::source::{PartitionIndex, Polled, Record};
+use crate::state::Mark;
+use crate::watermark::Frontier;
+
+/// Positions for rebuilding the join are noted once in so much event time.
+const MARK_EVERY: Duration = Duration::from_secs(60);
+
+/// What is known of the partitions beside the core.
+#[derive(Debug, Default)]
+pub(super) struct Positions {
+    partitions: Vec<Progress>,
+    /// Marks that are not committed yet.
+    pub(super) marks: Vec<Mark>,
+}
+
+#[derive(Clone, Debug)]
+struct Progress {
+    next_offset: i64,
+    /// Since when it has been at its end without interruption. By the source's clock, not the engine's: an engine that
+    /// was busy for long knows nothing of what came meanwhile.
+    at_end_since: Option<Instant>,
+    /// Event time at the last mark.
+    marked_at: Timestamp,
+}
+
+impl Progress {
+    fn at(next_offset: i64) -> Progress {
+        Progress { next_offset, at_end_since: None, marked_at: Timestamp::MIN }
+    }
+}
+
+impl Positions {
+    /// Begins at these offsets. Marks come before anything is read: what comes ahead of the first commit must be found
+    /// again, too.
+    pub(super) fn new(next_offsets: &[i64], intake: &Intake) -> Positions {
+        let partitions = next_offsets.iter().map(|next| Progress::at(*next)).collect();
+        let mut positions = Positions { partitions, marks: Vec::new() };
+        positions.mark_all(intake);
+        positions
+    }
+
+    /// The next offset of each partition.
+    pub(super) fn next_offsets(&self) -> impl Iterator<Item = i64> {
+        self.partitions.iter().map(|progress| progress.next_offset)
+    }
+
+    /// Makes room for partitions that appeared while we run: they are read from their beginning.
+    pub(super) fn grow(&mut self, count: usize, intake: &Intake) {
+        if self.partitions.len() < count {
+            self.partitions.resize(count, Progress::at(0));
+            self.mark_now_and_then(intake);
+        }
+    }
+
+    /// Reading goes on elsewhere.
+    pub(super) fn jump(&mut self, partition: PartitionIndex, next_offset: i64) {
+        if let Some(progress) = self.partitions.get_mut(partition as usize) {
+            *progress = Progress::at(next_offset);
+        }
+    }
+
+    /// A record is about to be taken in; gives what [`Positions::took`] needs.
+    pub(super) fn before(&self, record: &Record<'_>, intake: &Intake) -> Option<Frontier> {
+        intake.pipeline.frontier(record.partition).filter(|frontier| frontier.idle)
+    }
+
+    /// A record was taken in. If that woke an idle partition, this is noted: its content does not show it.
+    pub(super) fn took(&mut self, record: &Record<'_>, before: Option<Frontier>, reached: Timestamp, intake: &Intake) {
+        if let Some(frontier) = before
+            && intake.pipeline.frontier(record.partition).is_some_and(|after| !after.idle)
+        {
+            let floor = frontier.floor.max(reached);
+            self.mark(record.partition, record.offset, Frontier { floor, ..frontier }, intake);
+        }
+        if let Some(progress) = self.partitions.get_mut(record.partition as usize) {
+            progress.next_offset = record.offset + 1;
+            progress.at_end_since = None;
+        }
+    }
+
+    /// Takes note of which partitions were at their end when the source was polled.
+    pub(super) fn note_ends(&mut self, polled: &Polled, polled_at: Instant) {
+        for (index, progress) in (0..).zip(&mut self.partitions) {
+            if polled.at_end.contains(&index) {
+                progress.at_end_since.get_or_insert(polled_at);
+            } else {
+                progress.at_end_since = None;
+            }
+        }
+    }
+
+    /// Leaves partitions behind that had been at their end for `idle_after` when the source was polled, and waits again
+    /// for those that no longer are known to be (the broker is gone, or we were).
+    pub(super) fn watch_ends(&mut self, polled_at: Instant, idle_after: Duration, intake: &mut Intake) {
+        for at in 0..self.partitions.len() {
+            let index = PartitionIndex::try_from(at).unwrap_or(PartitionIndex::MAX);
+            let Progress { next_offset, at_end_since, .. } = self.partitions[at];
+            match at_end_since {
+                Some(since) if polled_at.saturating_duration_since(since) >= idle_after => intake.pipeline.idle(index),
+                None => {
+                    if let Some(frontier) = intake.pipeline.wake(index) {
+                        self.mark(index, next_offset, frontier, intake);
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Notes the positions of all partitions, whatever was noted before.
+    pub(super) fn mark_all(&mut self, intake: &Intake) {
+        self.partitions.iter_mut().for_each(|progress| progress.marked_at = Timestamp::MIN);
+        self.mark_now_and_then(intake);
+    }
+
+    /// Notes positions from which the join can be rebuilt, once in a while; the first ones at once.
+    pub(super) fn mark_now_and_then(&mut self, intake: &Intake) {
+        for at in 0..self.partitions.len() {
+            let index = PartitionIndex::try_from(at).unwrap_or(PartitionIndex::MAX);
+            let Some(frontier) = intake.pipeline.frontier(index) else { continue };
+            let Progress { next_offset, marked_at, .. } = self.partitions[at];
+            let reached = frontier.newest.max(frontier.floor);
+            if marked_at == Timestamp::MIN || reached.since(marked_at) >= MARK_EVERY {
+                self.mark(index, next_offset, frontier, intake);
+                self.partitions[at].marked_at = reached;
+            }
+        }
+    }
+
+    fn mark(&mut self, index: PartitionIndex, next_offset: i64, frontier: Frontier, intake: &Intake) {
+        if let Some(partition) = intake.partitions().get(index as usize) {
+            let frontier = Frontier { idle: false, ..frontier };
+            self.marks.push(Mark { partition: partition.clone(), next_offset, frontier });
+        }
+    }
+}
