@@ -148,7 +148,6 @@ impl Engine {
             pruned_at: now,
             healthy: true,
         };
-        // Before anything is read: what comes ahead of the first commit must be found again, too.
         engine.mark_positions();
         engine.gather(parts.transitions, now);
         engine
@@ -346,7 +345,7 @@ impl Engine {
         }
     }
 
-    /// Notes positions from which the join can be rebuilt, now and then; the first ones at once.
+    /// Notes positions from which the join can be rebuilt, now and then; the first ones before anything is read.
     fn mark_positions(&mut self) {
         for index in 0..self.progress.len() {
             let partition = PartitionIndex::try_from(index).unwrap_or(PartitionIndex::MAX);
