@@ -299,7 +299,7 @@ impl Join {
                 // A reload that shortens `label_timeout` puts deadlines into the past.
                 out.push(unlabelled(entry, deadline.max(opened)));
             }
-            let gone = later(entry.last_at, window.dedupe_micros);
+            let gone = later(entry.last_at, window.kept_micros());
             if gone >= end {
                 // A prediction that still waits is due at its deadline, which is in the schedule already.
                 let next = if deadline >= end { deadline } else { gone };
@@ -308,8 +308,8 @@ impl Join {
         }
         let windows = &self.windows;
         let gone = |entry: &Entry| {
-            let reach = windows[entry.model as usize].dedupe_micros;
-            entry.fingerprint == fingerprint && later(entry.last_at, reach) < end
+            let kept = windows[entry.model as usize].kept_micros();
+            entry.fingerprint == fingerprint && later(entry.last_at, kept) < end
         };
         while self.predictions.remove(fingerprint, gone).is_some() {}
         if let Some(due) = again {

@@ -39,6 +39,12 @@ const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'stat
 pub const BUILD: Metric = gauge("modelwatch_build_info", &["version"], "The running version; always 1.");
 /// Records read.
 pub const RECORDS: Metric = counter("modelwatch_records_total", &["topic"], "Records read from the source.");
+/// Records of neither role.
+pub const IGNORED: Metric = counter(
+    "modelwatch_ignored_records_total",
+    &[],
+    "Records that are neither predictions nor labels: other things on a shared topic, or a `when` that does not hold.",
+);
 /// Records and events that could not be used.
 pub const REJECTED: Metric =
     counter("modelwatch_rejected_total", &["reason"], "Records and events that could not be used, by reason.");
@@ -123,6 +129,7 @@ pub const RELOAD_OK: Metric =
 pub const ALL: &[Metric] = &[
     BUILD,
     RECORDS,
+    IGNORED,
     REJECTED,
     GAPS,
     LATE,

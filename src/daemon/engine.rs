@@ -317,6 +317,7 @@ impl Engine {
             counts: pipeline.counts(),
             pending: pipeline.pending(),
             records: self.parts.intake.records().clone(),
+            ignored: self.parts.intake.ignored(),
             rejected: self.parts.intake.rejected().clone(),
             gaps: self.gaps.clone(),
             positions: self.next_offsets(),

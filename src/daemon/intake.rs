@@ -34,6 +34,8 @@ pub struct Intake {
     decoders: Vec<Json>,
     /// By topic.
     records: BTreeMap<String, u64>,
+    /// Records of neither role.
+    ignored: u64,
     rejected: RejectedByReason,
 }
 
@@ -46,6 +48,7 @@ impl Intake {
             partitions: Vec::new(),
             decoders: Vec::new(),
             records: BTreeMap::new(),
+            ignored: 0,
             rejected: BTreeMap::new(),
         }
     }
@@ -77,6 +80,12 @@ impl Intake {
         &self.records
     }
 
+    /// Records so far that are neither predictions nor labels: other things on a shared topic, or a `when` that does not
+    /// hold.
+    pub fn ignored(&self) -> u64 {
+        self.ignored
+    }
+
     /// Rejections so far.
     pub fn rejected(&self) -> &RejectedByReason {
         &self.rejected
@@ -93,7 +102,10 @@ impl Intake {
     pub fn take_record(&mut self, record: &Record<'_>, now: Timestamp) {
         let Some(decoder) = self.decoders.get(record.partition as usize) else { return };
         let pipeline = &mut self.pipeline;
-        let taken = decoder.decode(record).and_then(|events| pipeline.take(record.partition, &events, now));
+        let taken = decoder.decode(record).and_then(|events| {
+            self.ignored += u64::from(events.prediction.is_none() && events.label.is_none());
+            pipeline.take(record.partition, &events, now)
+        });
         if let Some(count) = self.partitions.get(record.partition as usize).and_then(|p| self.records.get_mut(&p.topic))
         {
             *count += 1;

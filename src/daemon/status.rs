@@ -30,6 +30,8 @@ pub struct Status {
     pub pending: (usize, usize),
     /// Records by topic.
     pub records: BTreeMap<String, u64>,
+    /// Records of neither role.
+    pub ignored: u64,
     /// Rejections by reason.
     pub rejected: RejectedByReason,
     /// Gaps by cause.
@@ -107,6 +109,7 @@ fn export(status: &Status) {
     for (topic, count) in &status.records {
         counter!(table::RECORDS.name, "topic" => topic.clone()).absolute(*count);
     }
+    counter!(table::IGNORED.name).absolute(status.ignored);
     for (reason, rejected) in &status.rejected {
         counter!(table::REJECTED.name, "reason" => *reason).absolute(rejected.count);
     }

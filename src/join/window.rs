@@ -23,6 +23,12 @@ impl Window {
         Window { timeout_micros, early_micros, dedupe_micros }
     }
 
+    /// How long a prediction is kept after its last repetition, in microseconds: until no repetition can come, and what
+    /// came too late is told from what never had a prediction (a label is judged when it has waited for `early_micros`).
+    pub fn kept_micros(self) -> i64 {
+        self.dedupe_micros.saturating_add(self.early_micros)
+    }
+
     pub(super) fn deadline(self, prediction: Timestamp) -> Timestamp {
         later(prediction, self.timeout_micros)
     }

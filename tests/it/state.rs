@@ -50,7 +50,7 @@ fn commit(state: &mut State, positions: &[(Partition, i64)], marks: &[Mark], mes
         positions,
         marks,
         transitions: &[],
-        messages,
+        messages: &messages.iter().collect::<Vec<_>>(),
         undeliverable: &[],
         told: &told,
     };

@@ -87,6 +87,9 @@ impl Report {
             join.orphan_labels,
             intake.pipeline.counts().late_events,
         );
+        if intake.ignored() > 0 {
+            println!("  {} records that are neither predictions nor labels", intake.ignored());
+        }
         for (reason, rejected) in intake.rejected() {
             println!("  {} rejected ({reason}); the last at {}: {}", rejected.count, rejected.sample, rejected.problem);
         }
@@ -116,6 +119,7 @@ impl Report {
             "readings": readings.collect::<Vec<_>>(),
             "changes": self.changes,
             "counts": intake.pipeline.counts(),
+            "ignored_records": intake.ignored(),
             "rejected": rejected.collect::<BTreeMap<_, _>>(),
             "gaps": self.gaps,
         })
