@@ -140,3 +140,44 @@ impl Positions {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Defaults, parse};
+    use crate::pipeline::Pipeline;
+    use crate::source::Partition;
+
+    fn intake() -> Intake {
+        let text = include_str!("../../config/examples/eta-regression.toml");
+        let (config, _) = parse("eta", text, &Defaults::default()).unwrap();
+        let mut intake = Intake::new(Pipeline::new(config.pipeline, &[0; 16]), config.mapping);
+        intake.expect_partitions(&[Partition { topic: "eta-predictions".to_owned(), number: 0 }]);
+        intake
+    }
+
+    fn is_idle(intake: &Intake) -> bool {
+        intake.pipeline.frontier(0).unwrap().idle
+    }
+
+    #[test]
+    fn a_partition_is_left_behind_after_a_while_at_its_end_and_waited_for_when_that_is_no_longer_known() {
+        let mut intake = intake();
+        let mut positions = Positions::new(&[5], &intake);
+        assert_eq!(positions.marks.len(), 1, "before anything is read");
+        let (begun, while_at_end) = (Instant::now(), Duration::from_secs(30));
+        let at_end = Polled { at_end: vec![0], ..Polled::default() };
+        let mut poll = |polled: &Polled, second: u64, intake: &mut Intake| {
+            let polled_at = begun + Duration::from_secs(second);
+            positions.note_ends(polled, polled_at);
+            positions.watch_ends(polled_at, while_at_end, intake);
+            (is_idle(intake), positions.marks.len())
+        };
+        assert_eq!(poll(&at_end, 0, &mut intake), (false, 1));
+        assert_eq!(poll(&at_end, 29, &mut intake), (false, 1));
+        assert_eq!(poll(&at_end, 30, &mut intake), (true, 1));
+        assert_eq!(poll(&Polled::default(), 31, &mut intake), (false, 2), "the broker is gone: waited for, and noted");
+        assert_eq!(poll(&at_end, 40, &mut intake), (false, 2), "the time at the end begins anew");
+        assert_eq!(poll(&at_end, 70, &mut intake), (true, 2));
+    }
+}

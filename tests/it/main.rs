@@ -16,6 +16,7 @@ mod notifier;
 mod oracle;
 mod process;
 mod replay;
+mod restart;
 mod servers;
 mod simulation;
 mod smoothing;
