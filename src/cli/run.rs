@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info};
 
 use super::check::OK;
-use crate::clock::SystemClock;
+use crate::clock::{SystemClock, Timestamp};
 use crate::config::{self, Config, Defaults};
 use crate::daemon::Daemon;
 use crate::daemon::systemd::notify;
@@ -86,7 +86,10 @@ fn reload(path: &Path, daemon: &mut Daemon) {
 fn status(daemon: &Daemon) -> String {
     let status = daemon.published().latest();
     let firing = status.view.alerts.iter().filter(|alert| alert.incident.is_some()).count();
-    let sealed =
-        status.view.sealed_until.map_or_else(|| "waiting for the source".to_owned(), |at| format!("sealed until {at}"));
+    let sealed = match status.view.sealed_until {
+        Some(until) => format!("sealed until {until}"),
+        None if status.at == Timestamp::default() => "waiting for the source".to_owned(),
+        None => "no events yet".to_owned(),
+    };
     format!("{} models, {firing} firing, {sealed}", status.view.models.len())
 }
