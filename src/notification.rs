@@ -15,6 +15,7 @@ use crate::clock::Timestamp;
 use crate::rule::Severity;
 
 mod body;
+mod digest;
 mod facts;
 mod group;
 mod payload;
@@ -106,6 +107,24 @@ pub fn delivery_failure(
     let headers = system_headers("undelivered", now);
     let json = payload::of_failure(lost, reason, &id, now, options);
     Message { json, ..compose(id, &view, receiver, headers) }
+}
+
+/// Tells `receiver` what is left of the notices that were `held` back for it while the daemon caught up; `None` if none
+/// were. The threads of the incidents go on from here.
+pub fn digest(held: &[Message], receiver: &Receiver, now: Timestamp, options: &Rendering) -> Option<Message> {
+    let last = held.last()?;
+    let sorted = digest::sort(held);
+    let id = format!("caught-up.{}.{}", now.as_micros().unsigned_abs(), hash(receiver));
+    let view = View::of_digest(&sorted, now, options);
+    let json = payload::of_digest(held, &id, now, options);
+    let thread = held.iter().filter_map(|message| message.thread.clone().or(Some(message.id.clone())));
+    let mut roots: Vec<String> = thread.flat_map(|ids| ids.split(' ').map(str::to_owned).collect::<Vec<_>>()).collect();
+    roots.sort();
+    roots.dedup();
+    roots.truncate(LISTED_MAX);
+    debug_assert_eq!(last.recipient, receiver.recipient);
+    let message = compose(id, &view, receiver, system_headers("caught_up", now));
+    Some(Message { json, thread: Some(roots.join(" ")), ..message })
 }
 
 /// Whether a message is of [`delivery_failure`]: its own failure is not told in turn.

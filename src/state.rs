@@ -5,6 +5,7 @@
 //! with `sqlite3`; `schema.sql` describes its tables. A second process on the same directory is refused. A damaged file
 //! is set aside, not a reason to stay down.
 
+mod held;
 mod inspection;
 mod outbox;
 
@@ -91,6 +92,8 @@ pub struct Commit<'a> {
     pub messages: &'a [&'a Message],
     /// What is owed to notifiers that are no longer configured: dead letters at once.
     pub undeliverable: &'a [&'a Message],
+    /// What is held back for a digest.
+    pub held: &'a [Message],
     /// Who is told of the beginnings of which incidents.
     pub told: &'a BTreeMap<String, Vec<Receiver>>,
 }
@@ -234,6 +237,10 @@ impl State {
         }
         for message in commit.messages {
             outbox::insert(&transaction, message, commit.now)?;
+        }
+        for message in commit.held {
+            outbox::insert(&transaction, message, commit.now)?;
+            outbox::hold(&transaction, &message.id)?;
         }
         for message in commit.undeliverable {
             outbox::insert(&transaction, message, commit.now)?;

@@ -34,6 +34,8 @@ const COMMIT_SHARE: u32 = 20;
 const COMMIT_LATEST: Duration = Duration::from_secs(30);
 /// A commit that failed is tried again after this.
 const COMMIT_AGAIN: Duration = Duration::from_secs(5);
+/// While the news is older than this, notices are held back: what they say may be over.
+const HELD_BEYOND: Duration = Duration::from_secs(300);
 /// How often history is pruned.
 const PRUNE_EVERY: Duration = Duration::from_secs(600);
 
@@ -71,6 +73,11 @@ pub struct Engine {
     polled_at: Instant,
     transitions: Vec<Transition>,
     messages: Vec<Message>,
+    /// Messages of while we are catching up, for the digest.
+    held: Vec<Message>,
+    catching_up: bool,
+    /// The state file may hold messages that wait for a digest.
+    owes_digest: bool,
     told: Told,
     gaps: BTreeMap<&'static str, u64>,
     committed_at: Instant,
@@ -114,6 +121,10 @@ impl Engine {
             polled_at: instant,
             transitions: Vec::new(),
             messages: Vec::new(),
+            held: Vec::new(),
+            catching_up: false,
+            // A crash may have left some.
+            owes_digest: true,
             told: Told::new(),
             gaps: BTreeMap::new(),
             committed_at: instant,
@@ -142,6 +153,7 @@ impl Engine {
             if let Some(Input::Polled(polled, partitions, polled_at)) = input {
                 self.polled_at = polled_at;
                 self.take(&polled, &partitions, now);
+                self.watch_backlog(now);
             }
             let reload = self.parts.next_reload.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(reload) = reload {
@@ -174,6 +186,20 @@ impl Engine {
         self.positions.note_ends(polled, self.polled_at);
     }
 
+    fn watch_backlog(&mut self, now: Timestamp) {
+        let behind = self.positions.behind(now);
+        if self.catching_up != (behind > HELD_BEYOND) {
+            self.catching_up = !self.catching_up;
+            if self.catching_up {
+                let behind = humantime::format_duration(Duration::from_secs(behind.as_secs()));
+                info!("catching up, {behind} behind: notices are held back for a digest");
+                self.owes_digest = true;
+            } else {
+                info!("caught up");
+            }
+        }
+    }
+
     fn note_gap(&mut self, gap: &Gap) {
         let place = gap.partition.and_then(|index| self.parts.intake.partitions().get(index as usize));
         warn!(?place, from = gap.from, to = gap.to, cause = gap.cause.name(), "records are missing");
@@ -204,7 +230,11 @@ impl Engine {
             }
         };
         let (messages, told) = notices::owed(&transitions, &self.parts.receivers, lookup, now, &self.parts.rendering);
-        self.messages.extend(messages);
+        if self.catching_up {
+            self.held.extend(messages);
+        } else {
+            self.messages.extend(messages);
+        }
         self.told.extend(told);
         self.transitions.extend(transitions);
     }
@@ -234,6 +264,7 @@ impl Engine {
             transitions: &self.transitions,
             messages: &messages,
             undeliverable: &undeliverable,
+            held: &self.held,
             told: &self.told,
         };
         let committed = self.parts.state.commit(&commit);
@@ -262,6 +293,10 @@ impl Engine {
             self.messages.clear();
             self.parts.bell.lock().unwrap_or_else(PoisonError::into_inner).ring();
         }
+        self.held.clear();
+        if self.owes_digest && !self.catching_up {
+            self.tell_digests(now);
+        }
         if std::mem::take(&mut self.notifiers_changed) {
             self.give_up_unknown(now);
         }
@@ -272,6 +307,21 @@ impl Engine {
             if let Err(problem) = self.parts.state.prune(horizon, now) {
                 warn!(%problem, "history cannot be pruned");
             }
+        }
+    }
+
+    /// We have caught up: one message per receiver says what is left of the notices that were held back.
+    fn tell_digests(&mut self, now: Timestamp) {
+        let told = self.parts.state.held().and_then(|held| {
+            let digests = notices::digests(held, now, &self.parts.rendering);
+            self.parts.state.release(&digests, now)
+        });
+        match told {
+            Ok(()) => {
+                self.owes_digest = false;
+                self.parts.bell.lock().unwrap_or_else(PoisonError::into_inner).ring();
+            }
+            Err(problem) => error!(%problem, "the digest cannot be written; it is tried again"),
         }
     }
 

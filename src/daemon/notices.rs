@@ -53,6 +53,17 @@ pub fn owed(
     (messages.collect(), beginnings)
 }
 
+/// One digest a receiver of the messages that were held back, which come in the order in which they were held.
+pub fn digests(held: Vec<Message>, now: Timestamp, rendering: &Rendering) -> Vec<Message> {
+    let mut by_receiver: BTreeMap<Receiver, Vec<Message>> = BTreeMap::new();
+    for message in held {
+        let receiver = Receiver { notifier: message.notifier.clone(), recipient: message.recipient.clone() };
+        by_receiver.entry(receiver).or_default().push(message);
+    }
+    let told = by_receiver.iter().filter_map(|(to, held)| notification::digest(held, to, now, rendering));
+    told.collect()
+}
+
 fn begins(change: Change) -> bool {
     matches!(change, Change::Fired | Change::NoData(_))
 }

@@ -27,11 +27,13 @@ struct Progress {
     at_end_since: Option<Instant>,
     /// Event time at the last mark.
     marked_at: Timestamp,
+    /// When the last record was written to the source, if the source says.
+    recorded_at: Option<Timestamp>,
 }
 
 impl Progress {
     fn at(next_offset: i64) -> Progress {
-        Progress { next_offset, at_end_since: None, marked_at: Timestamp::MIN }
+        Progress { next_offset, at_end_since: None, marked_at: Timestamp::MIN, recorded_at: None }
     }
 }
 
@@ -81,7 +83,15 @@ impl Positions {
         if let Some(progress) = self.partitions.get_mut(record.partition as usize) {
             progress.next_offset = record.offset + 1;
             progress.at_end_since = None;
+            progress.recorded_at = record.timestamp;
         }
+    }
+
+    /// How old the oldest news is: the age of the last record of the partition that is furthest behind. Zero if all are
+    /// at their end.
+    pub(super) fn behind(&self, now: Timestamp) -> Duration {
+        let unfinished = self.partitions.iter().filter(|progress| progress.at_end_since.is_none());
+        unfinished.filter_map(|progress| progress.recorded_at).map(|at| now.since(at)).max().unwrap_or_default()
     }
 
     /// Takes note of which partitions were at their end when the source was polled.

@@ -101,6 +101,12 @@ struct Undelivered<'a> {
 }
 
 #[derive(Serialize)]
+struct Held {
+    notices: Vec<serde_json::Value>,
+    notices_total: usize,
+}
+
+#[derive(Serialize)]
 struct Nothing {}
 
 pub(super) fn of_notice(notice: &Notice<'_>, id: &str, now: Timestamp, options: &Rendering) -> String {
@@ -127,6 +133,12 @@ pub(super) fn of_failure(lost: &Message, reason: &str, id: &str, now: Timestamp,
         reason,
     };
     write("undelivered", id, now, options, content)
+}
+
+/// The held notices themselves, as they would have been posted.
+pub(super) fn of_digest(held: &[Message], id: &str, now: Timestamp, options: &Rendering) -> String {
+    let parsed = held.iter().take(ALERTS_MAX).filter_map(|message| serde_json::from_str(&message.json).ok());
+    write("caught_up", id, now, options, Held { notices: parsed.collect(), notices_total: held.len() })
 }
 
 pub(super) fn of_test(id: &str, now: Timestamp, options: &Rendering) -> String {

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::digest::Sorted;
 use super::facts::{Fact, count, fact, facts, place, shown};
 use super::group::Notice;
 use super::words::{clean, number, span};
@@ -120,6 +121,38 @@ impl View {
             ..View::bare(
                 clean(&format!("[NOT DELIVERED] to {recipient}: {reason}"), 70),
                 "NOT DELIVERED".to_owned(),
+                options,
+            )
+        }
+    }
+
+    pub(super) fn of_digest(sorted: &Sorted<'_>, now: Timestamp, options: &Rendering) -> View {
+        let lists = [("Still", &sorted.still), ("Over", &sorted.over), ("Came and went", &sorted.came_and_went)];
+        let lines = lists.iter().flat_map(|(name, list)| list.iter().map(move |message| (*name, *message)));
+        let all: usize = lists.iter().map(|(_, list)| list.len()).sum();
+        let mut facts: Vec<Fact> =
+            lines.take(LISTED_MAX).map(|(name, message)| fact(name, clean(&message.subject, TEXT_MAX))).collect();
+        if all > LISTED_MAX {
+            facts.push(fact("And", format!("{} more", all - LISTED_MAX)));
+        }
+        let still = sorted.still.len();
+        View {
+            colour: if still > 0 { RED } else { GREEN },
+            headline: match still {
+                0 => "Nothing of it is still true".to_owned(),
+                1 => "One thing is still true".to_owned(),
+                still => format!("{still} things are still true"),
+            },
+            place: format!("caught up at {}", now.in_zone(&options.zone)),
+            facts,
+            summary: Some(
+                "modelwatch was behind and has caught up. Notices were held back meanwhile; this is what is left of them."
+                    .to_owned(),
+            ),
+            footer: vec![said_by(options)],
+            ..View::bare(
+                format!("[CAUGHT UP] {still} still true, {} over", all - still),
+                "CAUGHT UP".to_owned(),
                 options,
             )
         }

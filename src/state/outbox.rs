@@ -48,6 +48,12 @@ pub(super) fn insert(transaction: &Transaction<'_>, message: &Message, now: Time
     Ok(())
 }
 
+/// Holds a notice back that is not on its way yet.
+pub(super) fn hold(transaction: &Transaction<'_>, id: &str) -> Result<(), Error> {
+    transaction.execute("UPDATE outbox SET state = 'held' WHERE id = ?1 AND state = 'pending'", [id])?;
+    Ok(())
+}
+
 /// Makes a notice a dead letter.
 pub(super) fn bury(transaction: &Transaction<'_>, id: &str, answer: &str, now: Timestamp) -> Result<(), Error> {
     transaction.execute(
@@ -181,7 +187,7 @@ impl Outbox {
     }
 }
 
-fn message(row: &Row<'_>, column: usize) -> rusqlite::Result<Message> {
+pub(super) fn message(row: &Row<'_>, column: usize) -> rusqlite::Result<Message> {
     let text: String = row.get(column)?;
     serde_json::from_str(&text).map_err(|error| {
         rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))

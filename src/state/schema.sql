@@ -55,14 +55,14 @@ CREATE TABLE told (
     PRIMARY KEY (incident, notifier, recipient)
 ) STRICT, WITHOUT ROWID;
 
--- Notices that are owed (`pending`), were delivered (`sent`), or never will be (`dead`). One row a recipient.
+-- Notices that are owed (`pending`), wait for a digest (`held`), were delivered (`sent`), or never will be (`dead`). One row a recipient.
 CREATE TABLE outbox (
     number INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
     notifier TEXT NOT NULL,
     recipient TEXT NOT NULL,
     message TEXT NOT NULL,
-    state TEXT NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'sent', 'dead')),
+    state TEXT NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'held', 'sent', 'dead')),
     created_us INTEGER NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0,
     next_attempt_us INTEGER NOT NULL,

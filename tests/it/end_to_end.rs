@@ -1,5 +1,6 @@
 //! The real program on real servers: from Kafka to the mail.
 
+mod backlog;
 mod dataset;
 mod delivery;
 mod mails;
@@ -17,6 +18,8 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use tempfile::TempDir;
+
+use modelwatch::clock::{Clock, SystemClock};
 
 use crate::servers::{self, Kafka};
 pub(crate) use dataset::{Dataset, Event};
@@ -49,14 +52,29 @@ impl Stage {
         Some(Stage { kafka, name, folder: tempfile::tempdir().unwrap(), producer: client.create().unwrap() })
     }
 
-    /// Writes events to their partitions, with their own times, and waits until the broker has them.
+    /// Writes events to their partitions as if they happened now (their own times are in the values), and waits until
+    /// the broker has them.
     pub(crate) fn produce<'e>(&self, events: impl IntoIterator<Item = &'e Event>) -> u64 {
+        let now = SystemClock.now().as_micros() / 1_000;
+        self.produce_at(events, |_| now)
+    }
+
+    /// Writes events to their partitions as if they were recorded at their own times: a backlog.
+    pub(crate) fn produce_backlog<'e>(&self, events: impl IntoIterator<Item = &'e Event>) -> u64 {
+        self.produce_at(events, |event| event.at_millis)
+    }
+
+    fn produce_at<'e>(
+        &self,
+        events: impl IntoIterator<Item = &'e Event>,
+        recorded_millis: impl Fn(&Event) -> i64,
+    ) -> u64 {
         let (predictions, labels) = topics(&self.name);
         let mut count = 0;
         for event in events {
             let topic = if event.is_label { &labels } else { &predictions };
             let record = BaseRecord::to(topic).key(&event.id).payload(&event.value);
-            self.producer.send(record.partition(event.partition).timestamp(event.at_millis)).unwrap();
+            self.producer.send(record.partition(event.partition).timestamp(recorded_millis(event))).unwrap();
             self.producer.poll(Duration::ZERO);
             count += 1;
         }

@@ -256,7 +256,7 @@ fn topics_give_the_same_as_their_file() {
     let Some(stage) = Stage::set("replay") else { return };
     let data = Dataset::fixed();
     let files = Files::new();
-    stage.produce(&data.events);
+    stage.produce_backlog(&data.events);
     files.write("all.kcat", &envelopes(&data.events));
     files.write("part.kcat", &envelopes(data.between(1_000, 4_000)));
     let at = |seconds: i64| jiff::Timestamp::from_second(data.begin + seconds).unwrap().to_string();

@@ -52,6 +52,7 @@ fn commit(state: &mut State, positions: &[(Partition, i64)], marks: &[Mark], mes
         transitions: &[],
         messages: &messages.iter().collect::<Vec<_>>(),
         undeliverable: &[],
+        held: &[],
         told: &told,
     };
     state.commit(&commit).unwrap();
@@ -170,4 +171,32 @@ fn notices_for_a_notifier_that_is_gone_are_dead_letters() {
     assert_eq!(outbox.bury_unknown(&["oncall"], at(101)).unwrap(), 0);
     assert_eq!(outbox.bury_unknown(&["ops"], at(101)).unwrap(), 1);
     assert_eq!(outbox.counts().unwrap().dead, 1);
+}
+
+#[test]
+fn held_notices_wait_for_their_digest() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut state = open(directory.path());
+    let saved = Saved::default();
+    let (held, told) = ([message("a"), message("b")], BTreeMap::new());
+    let commit = Commit {
+        now: at(100),
+        saved: &saved,
+        positions: &[],
+        marks: &[],
+        transitions: &[],
+        messages: &[],
+        undeliverable: &[],
+        held: &held,
+        told: &told,
+    };
+    state.commit(&commit).unwrap();
+    drop(state);
+    let mut state = open(directory.path());
+    assert_eq!(state.held().unwrap(), held, "also after a crash");
+    assert!(state.outbox().unwrap().next_due("oncall", at(999)).unwrap().is_none(), "not on its way");
+    state.release(&[message("digest")], at(200)).unwrap();
+    assert_eq!(state.held().unwrap(), []);
+    assert_eq!(state.outbox().unwrap().next_due("oncall", at(200)).unwrap().unwrap().message.id, "digest");
+    assert_eq!(state.outbox().unwrap().counts().unwrap().pending, 1);
 }
