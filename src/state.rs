@@ -5,6 +5,7 @@
 //! with `sqlite3`; `schema.sql` describes its tables. A second process on the same directory is refused. A damaged file
 //! is set aside, not a reason to stay down.
 
+mod file;
 mod held;
 mod inspection;
 mod outbox;
@@ -22,6 +23,7 @@ use crate::notification::{Message, Receiver};
 use crate::pipeline::Saved;
 use crate::source::Partition;
 use crate::watermark::Frontier;
+use file::connect;
 pub use inspection::{Inspection, OpenIncident, Undelivered};
 pub use outbox::{Outbox, OutboxCounts, Owed};
 
@@ -50,6 +52,12 @@ pub enum Error {
     /// SQLite refuses.
     #[error("state file: {0}")]
     Sqlite(#[from] rusqlite::Error),
+    /// A newer version wrote it.
+    #[error("the state file is of format {format}, this version reads up to {FORMAT}; use the version that wrote it")]
+    Newer {
+        /// Its format.
+        format: i64,
+    },
     /// The checkpoint cannot be encoded.
     #[error("checkpoint: {0}")]
     Encode(#[from] postcard::Error),
@@ -125,23 +133,9 @@ impl State {
             Err(TryLockError::WouldBlock) => return Err(Error::InUse(directory.to_owned())),
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
-        let path = directory.join(FILE);
-        let mut set_aside = None;
-        let connection = match connect(&path) {
-            Ok(connection) => connection,
-            Err(error) if is_damage(&error) => {
-                let aside = directory.join(format!("{FILE}.damaged-{}", now.as_micros() / 1_000_000));
-                std::fs::rename(&path, &aside).map_err(failed)?;
-                for suffix in ["-wal", "-shm"] {
-                    // What is not there need not be moved.
-                    let _gone = std::fs::remove_file(directory.join(format!("{FILE}{suffix}")));
-                }
-                set_aside = Some(aside);
-                connect(&path)?
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let (connection, set_aside) = file::open(directory, now)?;
         let key = deployment_key(&connection)?;
+        let path = directory.join(FILE);
         Ok(State { connection, path, _lock: lock, key, set_aside })
     }
 
@@ -286,38 +280,9 @@ impl State {
         let oldest = now.minus(HISTORY).as_micros();
         self.connection.execute("DELETE FROM transition_log WHERE at_us < ?1", [oldest])?;
         self.connection.execute("DELETE FROM outbox WHERE state = 'sent' AND created_us < ?1", [oldest])?;
+        // Whoever was told of an incident that old and still open is in its alert's rule, too.
+        self.connection.execute("DELETE FROM told WHERE at_us < ?1", [oldest])?;
         Ok(())
-    }
-}
-
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open(path)?;
-    connection.busy_timeout(Duration::from_secs(10))?;
-    connection.pragma_update(None, "journal_mode", "wal")?;
-    // Power loss must not lose a commit: what is told outside depends on it.
-    connection.pragma_update(None, "synchronous", "full")?;
-    let format: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if format == 0 {
-        connection.execute_batch(include_str!("state/schema.sql"))?;
-        connection.pragma_update(None, "user_version", FORMAT)?;
-    } else if format != FORMAT {
-        return Err(rusqlite::Error::InvalidQuery);
-    }
-    connection.query_row("SELECT count(*) FROM checkpoint", [], |_| Ok(()))?;
-    Ok(connection)
-}
-
-/// Whether an error says that the file is no state of ours: worth setting it aside, unlike a full disk.
-fn is_damage(error: &rusqlite::Error) -> bool {
-    match error {
-        rusqlite::Error::InvalidQuery => true,
-        rusqlite::Error::SqliteFailure(failure, _) => {
-            matches!(
-                failure.code,
-                rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::Unknown
-            )
-        }
-        _ => false,
     }
 }
 
@@ -336,6 +301,14 @@ fn deployment_key(connection: &Connection) -> Result<[u8; 16], Error> {
 }
 
 fn write_positions(transaction: &Transaction<'_>, commit: &Commit<'_>) -> rusqlite::Result<()> {
+    // Rows of former partitions would win over newer ones at the next start.
+    transaction.execute("DELETE FROM position", [])?;
+    // A partition never has marks ahead of its position, unless its topic was made anew.
+    let mut ahead =
+        transaction.prepare_cached("DELETE FROM mark WHERE topic = ?1 AND partition = ?2 AND next_offset > ?3")?;
+    for (partition, next_offset) in commit.positions {
+        ahead.execute(params![partition.topic, partition.number, next_offset])?;
+    }
     let mut position = transaction.prepare_cached(
         "INSERT OR REPLACE INTO position (number, topic, partition, next_offset) VALUES (?1, ?2, ?3, ?4)",
     )?;

@@ -57,6 +57,7 @@ impl Couriers {
                 clock: Arc::clone(clock),
                 bell: Arc::clone(&bell),
                 runtime: self.runtime.clone(),
+                unnoted: None,
             });
         }
         let former = std::mem::replace(&mut *self.bell.lock().unwrap_or_else(PoisonError::into_inner), bell);

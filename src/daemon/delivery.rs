@@ -89,6 +89,8 @@ pub struct Delivery {
     pub bell: Arc<Bell>,
     /// Where sending happens.
     pub runtime: Handle,
+    /// An attempt of which it is not yet written down what came of it.
+    pub unnoted: Option<(Owed, Result<String, SendError>)>,
 }
 
 impl Delivery {
@@ -112,38 +114,50 @@ impl Delivery {
         due.map_or(LOOK_EVERY, |due| due.since(self.clock.now()).clamp(Duration::from_millis(10), LOOK_EVERY))
     }
 
-    /// Makes one attempt, if one is due.
+    /// Makes one attempt, if one is due. What came of the last one is noted first: an answer that is not noted would be
+    /// asked for again.
     fn deliver_next(&mut self) -> Result<bool, crate::state::Error> {
+        self.note_last()?;
         let Some(owed) = self.outbox.next_due(&self.name, self.clock.now())? else { return Ok(false) };
-        let sent = self.runtime.block_on(self.notifier.send(&owed.message));
+        let outcome = self.runtime.block_on(self.notifier.send(&owed.message));
+        self.unnoted = Some((owed, outcome));
+        self.note_last()?;
+        Ok(true)
+    }
+
+    /// Writes down what came of the last attempt, if that is not done yet; it stays to be done if it fails.
+    fn note_last(&mut self) -> Result<(), crate::state::Error> {
+        let Some((owed, outcome)) = self.unnoted.take() else { return Ok(()) };
+        let noted = self.note(&owed, &outcome);
+        if noted.is_err() {
+            self.unnoted = Some((owed, outcome));
+        }
+        noted
+    }
+
+    fn note(&mut self, owed: &Owed, outcome: &Result<String, SendError>) -> Result<(), crate::state::Error> {
         let now = self.clock.now();
-        let Owed { message, attempts, created } = &owed;
-        let result = match sent {
+        let Owed { message, attempts, created } = owed;
+        let (name, recipient, id) = (self.name.as_str(), message.recipient.as_str(), message.id.as_str());
+        let result = match outcome {
             Ok(answer) => {
-                info!(notifier = self.name, recipient = message.recipient, id = message.id, answer, "notice sent");
-                self.outbox.sent(&message.id, &answer, now)?;
+                self.outbox.sent(id, answer, now)?;
+                info!(notifier = name, recipient, id, answer, "notice sent");
                 "sent"
             }
             Err(SendError::Retry { reason, after }) if now.since(*created) < self.give_up_after => {
-                let wait = retry_delay(&message.id, attempts + 1).max(after.unwrap_or_default());
-                warn!(
-                    notifier = self.name,
-                    recipient = message.recipient,
-                    id = message.id,
-                    reason,
-                    ?wait,
-                    "notice not sent, to be tried again"
-                );
-                self.outbox.retry(&message.id, &reason, now.plus(wait))?;
+                let wait = retry_delay(id, attempts + 1).max(after.unwrap_or_default());
+                self.outbox.retry(id, reason, now.plus(wait))?;
+                warn!(notifier = name, recipient, id, reason, ?wait, "notice not sent, to be tried again");
                 "retry"
             }
             Err(SendError::Retry { reason, .. } | SendError::Refused { reason }) => {
-                self.bury(&owed, &reason, now)?;
+                self.bury(owed, reason, now)?;
                 "dead"
             }
         };
         metrics::counter!(NOTICES.name, "notifier" => self.name.clone(), "result" => result).increment(1);
-        Ok(true)
+        Ok(())
     }
 
     /// Gives a notice up, visibly, and tells everybody else. The failure of such a telling is not told in turn.

@@ -80,7 +80,7 @@ impl Webhook {
     async fn judge(&self, response: Response, now: Timestamp) -> Result<String, SendError> {
         let status = response.status();
         let after = response.headers().get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?, now));
-        let answer = words(&format!("{status}: {}", beginning(response).await));
+        let answer = self.without_secrets(&words(&format!("{status}: {}", beginning(response).await)));
         let answer = answer.trim_end_matches(": ").trim_end_matches(':').to_owned();
         match status {
             status if status.is_success() => Ok(answer),
@@ -93,6 +93,14 @@ impl Webhook {
             }
             _ => Err(SendError::refused(self.told(&answer))),
         }
+    }
+
+    /// Some servers repeat what they were asked: the path and query of the URL, or a header, which often are secrets.
+    fn without_secrets(&self, said: &str) -> String {
+        let path = Some(self.url.path()).filter(|path| path.len() > 1);
+        let authorization = self.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let secrets = [path, self.url.query(), authorization];
+        secrets.into_iter().flatten().fold(said.to_owned(), |said, secret| said.replace(secret, "***"))
     }
 
     /// `what`, with the part of the URL that may be seen.

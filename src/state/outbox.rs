@@ -1,12 +1,16 @@
 //! The outbox: notices that are owed, with their attempts.
 
 use std::fmt;
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::Error;
 use crate::clock::Timestamp;
 use crate::notification::Message;
+
+/// Longer than any wait for another try: receivers are believed up to an hour.
+const LONGEST_WAIT: Duration = Duration::from_secs(2 * 3600);
 
 /// The delivery's own connection to the state file.
 pub struct Outbox(Connection);
@@ -68,20 +72,32 @@ impl Outbox {
         Outbox(connection)
     }
 
-    /// The next notice of a notifier that is due.
+    /// The next notice of a notifier that is due. One that cannot be read becomes a dead letter.
     ///
     /// # Errors
     ///
     /// If SQLite refuses.
-    pub fn next_due(&self, notifier: &str, now: Timestamp) -> Result<Option<Owed>, Error> {
+    pub fn next_due(&mut self, notifier: &str, now: Timestamp) -> Result<Option<Owed>, Error> {
+        while let Some((id, text, attempts, created)) = self.next_row(notifier, now)? {
+            match serde_json::from_str(&text) {
+                Ok(message) => return Ok(Some(Owed { message, attempts, created: Timestamp::from_micros(created) })),
+                Err(problem) => self.dead(&id, &format!("it cannot be read: {problem}"), &[], now)?,
+            }
+        }
+        Ok(None)
+    }
+
+    /// Id, message, attempts and age of the next row that is due. A time further off than any wait was set before the
+    /// clock was put back.
+    fn next_row(&self, notifier: &str, now: Timestamp) -> Result<Option<(String, String, u32, i64)>, Error> {
         let mut query = self.0.prepare_cached(
-            "SELECT message, attempts, created_us FROM outbox
-             WHERE state = 'pending' AND notifier = ?1 AND next_attempt_us <= ?2 ORDER BY next_attempt_us, number LIMIT 1",
+            "SELECT id, message, attempts, created_us FROM outbox
+             WHERE state = 'pending' AND notifier = ?1 AND (next_attempt_us <= ?2 OR next_attempt_us > ?3)
+             ORDER BY next_attempt_us, number LIMIT 1",
         )?;
-        let owed = |row: &Row<'_>| {
-            Ok(Owed { message: message(row, 0)?, attempts: row.get(1)?, created: Timestamp::from_micros(row.get(2)?) })
-        };
-        Ok(query.query_row(params![notifier, now.as_micros()], owed).optional()?)
+        let furthest = now.plus(LONGEST_WAIT).as_micros();
+        let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+        Ok(query.query_row(params![notifier, now.as_micros(), furthest], row).optional()?)
     }
 
     /// When the next notice of a notifier is due, if one is owed.
@@ -170,9 +186,9 @@ impl Outbox {
     ///
     /// If SQLite refuses.
     pub fn counts(&self) -> Result<OutboxCounts, Error> {
-        let query =
-            "SELECT count(*) FILTER (WHERE state = 'pending'), count(*) FILTER (WHERE state = 'dead') FROM outbox";
-        Ok(self.0.query_row(query, [], |row| Ok(OutboxCounts { pending: row.get(0)?, dead: row.get(1)? }))?)
+        let count =
+            |state: &str| self.0.query_row("SELECT count(*) FROM outbox WHERE state = ?1", [state], |row| row.get(0));
+        Ok(OutboxCounts { pending: count("pending")?, dead: count("dead")? })
     }
 
     /// The notices that their receivers took, the latest last.

@@ -70,3 +70,4 @@ CREATE TABLE outbox (
     ended_us INTEGER
 ) STRICT;
 CREATE INDEX outbox_due ON outbox (notifier, next_attempt_us) WHERE state = 'pending';
+CREATE INDEX outbox_state ON outbox (state, created_us);

@@ -200,3 +200,45 @@ fn held_notices_wait_for_their_digest() {
     assert_eq!(state.outbox().unwrap().next_due("oncall", at(200)).unwrap().unwrap().message.id, "digest");
     assert_eq!(state.outbox().unwrap().counts().unwrap().pending, 1);
 }
+
+#[test]
+fn a_checkpoint_that_cannot_be_read_is_damage_and_one_of_a_newer_version_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("modelwatch.db");
+    let change = |query: &str| rusqlite::Connection::open(&file).unwrap().execute_batch(query).unwrap();
+    let mut state = open(directory.path());
+    commit(&mut state, &[(partition(0), 7)], &[], &[]);
+    drop(state);
+    change("PRAGMA user_version = 99");
+    assert!(matches!(State::open(directory.path(), at(8)), Err(Error::Newer { format: 99 })));
+    change("PRAGMA user_version = 1; UPDATE checkpoint SET saved = x'ffffffffffffffffffffffff'");
+    let state = State::open(directory.path(), at(8)).unwrap();
+    assert!(state.set_aside.is_some() && state.checkpoint().unwrap().is_none());
+}
+
+#[test]
+fn former_partitions_and_marks_ahead_of_a_topic_made_anew_are_forgotten() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut state = open(directory.path());
+    commit(&mut state, &[(partition(0), 700), (partition(1), 5)], &[mark(0, 0, -9), mark(0, 600, 100)], &[]);
+    commit(&mut state, &[(partition(1), 6)], &[], &[]);
+    assert_eq!(state.checkpoint().unwrap().unwrap().positions, [(partition(1), 6)]);
+    commit(&mut state, &[(partition(0), 20)], &[mark(0, 20, 150)], &[]);
+    let marks = state.marks_since(at(120)).unwrap();
+    assert_eq!(marks.iter().map(|mark| mark.next_offset).collect::<Vec<_>>(), [0, 20]);
+}
+
+#[test]
+fn a_notice_that_cannot_be_read_blocks_nobody_and_a_clock_put_back_neither() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut state = open(directory.path());
+    commit(&mut state, &[], &[], &[message("a"), message("b")]);
+    let file = directory.path().join("modelwatch.db");
+    rusqlite::Connection::open(&file).unwrap().execute_batch("UPDATE outbox SET message = '?' WHERE id = 'a'").unwrap();
+    let mut outbox = state.outbox().unwrap();
+    assert_eq!(outbox.next_due("oncall", at(100)).unwrap().unwrap().message.id, "b");
+    assert_eq!(outbox.counts().unwrap().dead, 1);
+    outbox.retry("b", "451", at(100_000)).unwrap();
+    assert!(outbox.next_due("oncall", at(99_000)).unwrap().is_none(), "its time has not come");
+    assert!(outbox.next_due("oncall", at(50_000)).unwrap().is_some(), "nobody waits for so long");
+}

@@ -1,0 +1,81 @@
+//! The file itself: opened, made, verified; what is damaged is set aside.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::{Error, FILE, FORMAT};
+use crate::clock::Timestamp;
+use crate::pipeline::Saved;
+
+/// Opens the file in `directory`. Damage is no reason to stay down: the damaged file is set aside, under a name with
+/// `now` in it that is given back, and a new one is made.
+pub(super) fn open(directory: &Path, now: Timestamp) -> Result<(Connection, Option<PathBuf>), Error> {
+    let path = directory.join(FILE);
+    match connect_and_verify(&path) {
+        Err(Error::Sqlite(error)) if is_damage(&error) => {
+            let aside = directory.join(format!("{FILE}.damaged-{}", now.as_micros() / 1_000_000));
+            let failed = |source| Error::Directory { path: directory.to_owned(), source };
+            std::fs::rename(&path, &aside).map_err(failed)?;
+            for suffix in ["-wal", "-shm"] {
+                // What is not there need not be moved.
+                let _absent = std::fs::rename(
+                    directory.join(format!("{FILE}{suffix}")),
+                    directory.join(format!("{}{suffix}", aside.display())),
+                );
+            }
+            Ok((connect(&path)?, Some(aside)))
+        }
+        opened => Ok((opened?, None)),
+    }
+}
+
+/// A connection to the file, which is made if it is not there.
+pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(Duration::from_secs(10))?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    // Power loss must not lose a commit: what is told outside depends on it.
+    connection.pragma_update(None, "synchronous", "full")?;
+    if format_of(&connection)? == 0 {
+        let schema = include_str!("schema.sql");
+        connection.execute_batch(&format!("BEGIN; {schema} PRAGMA user_version = {FORMAT}; COMMIT;"))?;
+    }
+    Ok(connection)
+}
+
+fn format_of(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// Opens the file and makes sure that all of it can be read; damage is an error.
+fn connect_and_verify(path: &Path) -> Result<Connection, Error> {
+    let connection = connect(path)?;
+    let format = format_of(&connection)?;
+    if format > FORMAT {
+        return Err(Error::Newer { format });
+    }
+    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    let saved: Option<Vec<u8>> =
+        connection.query_row("SELECT saved FROM checkpoint", [], |row| row.get(0)).optional()?;
+    let readable = saved.is_none_or(|saved| postcard::from_bytes::<Saved>(&saved).is_ok());
+    if format != FORMAT || verdict != "ok" || !readable {
+        return Err(rusqlite::Error::InvalidQuery.into());
+    }
+    Ok(connection)
+}
+
+/// Whether an error says that the file is no state of ours: worth setting it aside, unlike a full disk.
+fn is_damage(error: &rusqlite::Error) -> bool {
+    match error {
+        rusqlite::Error::InvalidQuery => true,
+        rusqlite::Error::SqliteFailure(failure, _) => {
+            matches!(
+                failure.code,
+                rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::Unknown
+            )
+        }
+        _ => false,
+    }
+}
