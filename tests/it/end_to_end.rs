@@ -5,6 +5,7 @@ mod dataset;
 mod delivery;
 mod mails;
 mod notify;
+mod outage;
 mod pages;
 mod reload;
 mod restart;
@@ -38,7 +39,11 @@ impl Stage {
     /// `None` without a broker.
     #[track_caller]
     pub(crate) fn set(name: &str) -> Option<Stage> {
-        let kafka = servers::kafka()?;
+        Some(Stage::on(servers::kafka()?, name))
+    }
+
+    /// On a broker of the test's own.
+    pub(crate) fn on(kafka: Kafka, name: &str) -> Stage {
         // A name of this run: the broker may have served earlier ones.
         let name = format!("{name}-{}", id());
         let client = ClientConfig::new().set("bootstrap.servers", &kafka.plaintext).clone();
@@ -49,7 +54,7 @@ impl Stage {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let made = runtime.block_on(admin.create_topics(&topics, &AdminOptions::new())).unwrap();
         made.into_iter().for_each(|topic| drop(topic.unwrap()));
-        Some(Stage { kafka, name, folder: tempfile::tempdir().unwrap(), producer: client.create().unwrap() })
+        Stage { kafka, name, folder: tempfile::tempdir().unwrap(), producer: client.create().unwrap() }
     }
 
     /// Writes events to their partitions as if they happened now (their own times are in the values), and waits until

@@ -23,7 +23,7 @@ fn transitions(state: &Path) -> Option<String> {
 }
 
 /// What must not depend on restarts, once everything is read.
-fn outcome(watch: &Watch, records: u64) -> Value {
+pub(super) fn outcome(watch: &Watch, records: u64) -> Value {
     watch.has_committed(records);
     eventually("nothing is owed", || (watch.status()["outbox"]["pending"] == 0).then_some(()));
     let status = watch.status();
