@@ -280,7 +280,7 @@ impl State {
         let oldest = now.minus(HISTORY).as_micros();
         self.connection.execute("DELETE FROM transition_log WHERE at_us < ?1", [oldest])?;
         self.connection.execute("DELETE FROM outbox WHERE state = 'sent' AND created_us < ?1", [oldest])?;
-        // Whoever was told of an incident that old and still open is in its alert's rule, too.
+        // An alert knows by itself which notifiers were told, should an incident last longer than that.
         self.connection.execute("DELETE FROM told WHERE at_us < ?1", [oldest])?;
         Ok(())
     }

@@ -223,7 +223,9 @@ impl Engine {
         let (state, told) = (&self.parts.state, &self.told);
         let lookup = |incident: &str| match (told.get(incident), state.told(incident)) {
             (Some(known), _) => Some(known.clone()),
-            (None, Ok(known)) => Some(known),
+            (None, Ok(known)) if !known.is_empty() => Some(known),
+            // Forgotten with its history: the alert itself still knows which notifiers were told.
+            (None, Ok(_)) => None,
             (None, Err(problem)) => {
                 error!(%problem, incident, "cannot find out who was told; the rule's notifiers are");
                 None

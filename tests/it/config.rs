@@ -154,3 +154,13 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn the_configuration_in_the_readme_passes_without_a_warning() {
+    let readme = std::fs::read_to_string(root().join("README.md")).expect("UTF-8");
+    let block = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block of TOML");
+    match config::parse("README.md", block, &Defaults::default()) {
+        Ok((_, warnings)) => assert_eq!(warnings.to_string(), ""),
+        Err(report) => panic!("{report}"),
+    }
+}
