@@ -4,6 +4,7 @@
 //! Order of the end: the source stops, the engine seals and commits what it has, notices that are due are delivered
 //! until a deadline, what is left stays in the outbox.
 
+mod backlog;
 pub mod couriers;
 pub mod delivery;
 pub mod engine;

@@ -13,15 +13,13 @@ use axum::response::{IntoResponse, Json};
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::daemon::status::Published;
 use crate::metrics::{OUTBOX_DEAD, OUTBOX_PENDING};
 use crate::state::{Outbox, OutboxCounts};
 
 /// An engine that was silent for longer is not alive.
 const SILENT_FOR: Duration = Duration::from_secs(60);
-/// Further behind than this is catching up.
-const CATCHING_UP: Duration = Duration::from_secs(300);
 
 /// What the pages are made from.
 #[derive(Debug)]
@@ -94,12 +92,11 @@ async fn live(State(shared): State<Arc<Shared>>) -> (StatusCode, &'static str) {
 
 async fn ready(State(shared): State<Arc<Shared>>) -> (StatusCode, String) {
     let status = shared.published.latest();
-    let behind = status.view.sealed_until.map(|sealed| shared.clock.now().since(sealed));
-    let not_yet = match behind {
-        _ if status.at == crate::clock::Timestamp::default() => "waiting for the source".to_owned(),
+    let not_yet = match status.catching_up {
+        _ if status.at == Timestamp::default() => "waiting for the source".to_owned(),
         _ if !status.healthy => "the state cannot be saved".to_owned(),
-        Some(behind) if behind > CATCHING_UP => format!("catching up, {} minutes behind", behind.as_secs() / 60),
-        _ => return (StatusCode::OK, "ready\n".to_owned()),
+        Some(behind) => format!("catching up, {} minutes behind", behind.as_secs() / 60),
+        None => return (StatusCode::OK, "ready\n".to_owned()),
     };
     (StatusCode::SERVICE_UNAVAILABLE, format!("{not_yet}\n"))
 }

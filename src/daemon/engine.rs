@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
+use super::backlog::Backlog;
 use super::delivery::Bell;
 use super::intake::Intake;
 use super::notices::{self, Told};
@@ -34,8 +35,6 @@ const COMMIT_SHARE: u32 = 20;
 const COMMIT_LATEST: Duration = Duration::from_secs(30);
 /// A commit that failed is tried again after this.
 const COMMIT_AGAIN: Duration = Duration::from_secs(5);
-/// While the news is older than this, notices are held back: what they say may be over.
-const HELD_BEYOND: Duration = Duration::from_secs(300);
 /// How often history is pruned.
 const PRUNE_EVERY: Duration = Duration::from_secs(600);
 
@@ -75,6 +74,7 @@ pub struct Engine {
     messages: Vec<Message>,
     /// Messages of while we are catching up, for the digest.
     held: Vec<Message>,
+    backlog: Backlog,
     catching_up: bool,
     /// The state file may hold messages that wait for a digest.
     owes_digest: bool,
@@ -122,6 +122,7 @@ impl Engine {
             transitions: Vec::new(),
             messages: Vec::new(),
             held: Vec::new(),
+            backlog: Backlog::default(),
             catching_up: false,
             // A crash may have left some.
             owes_digest: true,
@@ -188,7 +189,7 @@ impl Engine {
 
     fn watch_backlog(&mut self, now: Timestamp) {
         let behind = self.positions.behind(now);
-        if self.catching_up != (behind > HELD_BEYOND) {
+        if self.catching_up != self.backlog.is_worked_off(behind, self.polled_at) {
             self.catching_up = !self.catching_up;
             if self.catching_up {
                 let behind = humantime::format_duration(Duration::from_secs(behind.as_secs()));
@@ -293,6 +294,8 @@ impl Engine {
         self.told.clear();
         if !self.messages.is_empty() {
             self.messages.clear();
+            // Whoever gets a mail and looks finds what it says.
+            self.show(now);
             self.parts.bell.lock().unwrap_or_else(PoisonError::into_inner).ring();
         }
         self.held.clear();
@@ -359,12 +362,18 @@ impl Engine {
         let last = self.parts.published.at();
         if now.since(last) < COMMIT_EVERY && now >= last {
             self.parts.published.beat(now);
-            return;
+        } else {
+            self.show(now);
         }
+    }
+
+    /// Lets others see how things stand.
+    fn show(&mut self, now: Timestamp) {
         let pipeline = &self.parts.intake.pipeline;
         let status = Status {
             at: now,
             healthy: self.healthy,
+            catching_up: self.catching_up.then(|| self.positions.behind(now)),
             view: pipeline.view(super::status::MAX_SERIES),
             counts: pipeline.counts(),
             pending: pipeline.pending(),

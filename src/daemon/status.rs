@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use metrics::{counter, gauge};
 
@@ -22,6 +23,8 @@ pub struct Status {
     pub at: Timestamp,
     /// Whether the last commit succeeded.
     pub healthy: bool,
+    /// How old the news is, while a backlog is worked off.
+    pub catching_up: Option<Duration>,
     /// Readings and alerts.
     pub view: View,
     /// What the core counted.

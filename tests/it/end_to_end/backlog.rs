@@ -18,7 +18,9 @@ fn check(name: &str, until: i64, subject: &str, states: &[&str]) {
     );
     stage.produce_backlog(data.between(0, until));
     let watch = Watch::start(&config);
+    watch.says("catching up");
     watch.says("caught up");
+    eventually("ready", || (watch.page("/ready").0 == 200).then_some(()));
     let told = eventually("the digest", || mails(&mail, "oncall", &rule).filter(|mails| !mails.is_empty()));
     assert_eq!(told.len(), 1, "no storm");
     assert_eq!(header(&told[0], "subject"), subject);

@@ -36,9 +36,8 @@ fn prometheus_reads_the_metrics_whatever_the_names_are() {
     watch.has_committed(count);
 
     assert_eq!(watch.page("/live").0, 200);
-    let (code, words) = watch.page("/ready");
-    assert_eq!(code, 503, "the data ends an hour ago: {words}");
-    assert!(words.contains("minutes behind"), "{words}");
+    // The events are an hour old, but they came just now: that is no backlog.
+    assert_eq!(watch.page("/ready"), (200, "ready\n".to_owned()));
     assert_eq!(watch.page("/nowhere").0, 404);
     let status = watch.status();
     let model = status["models"].as_array().unwrap().iter().find(|model| model["name"] == HOSTILE).expect("the model");
