@@ -62,9 +62,11 @@ impl Couriers {
         }
         let former = std::mem::replace(&mut *self.bell.lock().unwrap_or_else(PoisonError::into_inner), bell);
         former.stop();
+        // Couriers of notifiers that have left end by themselves.
+        let mut predecessors = std::mem::take(&mut self.threads);
         for delivery in deliveries {
             let name = delivery.name.clone();
-            let predecessor = self.threads.remove(&name);
+            let predecessor = predecessors.remove(&name);
             let begin = move || {
                 predecessor.into_iter().for_each(super::join);
                 delivery.run();
@@ -95,5 +97,47 @@ impl Couriers {
                 warn!(notifier = name, "a notice is still in flight; it may be sent again, with the same id");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::config::{Defaults, parse};
+    use crate::notification::Message;
+    use crate::notifier::{Notifier, Sending};
+    use crate::state::State;
+
+    struct Nobody;
+
+    impl Notifier for Nobody {
+        fn recipients(&self) -> Vec<String> {
+            vec!["nobody".to_owned()]
+        }
+
+        fn send<'a>(&'a self, _: &'a Message) -> Sending<'a> {
+            Box::pin(async { Ok(String::new()) })
+        }
+    }
+
+    #[test]
+    fn a_notifier_that_leaves_is_no_courier_that_died() {
+        let text = include_str!("../../config/examples/eta-regression.toml");
+        let (config, _) = parse("eta", text, &Defaults::default()).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let state = State::open(directory.path(), clock.now()).unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let mut couriers = Couriers::new(runtime.handle().clone());
+        let named = |names: &[&str]| -> Notifiers {
+            names.iter().map(|name| ((*name).to_owned(), Arc::new(Nobody) as Arc<dyn Notifier>)).collect()
+        };
+        couriers.replace(&config, &named(&["stays", "leaves"]), &clock, || state.outbox()).unwrap();
+        assert_eq!(couriers.threads.len(), 2);
+        couriers.replace(&config, &named(&["stays"]), &clock, || state.outbox()).unwrap();
+        assert_eq!(couriers.threads.keys().collect::<Vec<_>>(), ["stays"]);
+        assert!(!couriers.any_died());
+        couriers.stop(Instant::now() + Duration::from_secs(10));
     }
 }
