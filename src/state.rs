@@ -303,12 +303,6 @@ fn deployment_key(connection: &Connection) -> Result<[u8; 16], Error> {
 fn write_positions(transaction: &Transaction<'_>, commit: &Commit<'_>) -> rusqlite::Result<()> {
     // Rows of former partitions would win over newer ones at the next start.
     transaction.execute("DELETE FROM position", [])?;
-    // A partition never has marks ahead of its position, unless its topic was made anew.
-    let mut ahead =
-        transaction.prepare_cached("DELETE FROM mark WHERE topic = ?1 AND partition = ?2 AND next_offset > ?3")?;
-    for (partition, next_offset) in commit.positions {
-        ahead.execute(params![partition.topic, partition.number, next_offset])?;
-    }
     let mut position = transaction.prepare_cached(
         "INSERT OR REPLACE INTO position (number, topic, partition, next_offset) VALUES (?1, ?2, ?3, ?4)",
     )?;
@@ -321,6 +315,12 @@ fn write_positions(transaction: &Transaction<'_>, commit: &Commit<'_>) -> rusqli
     for Mark { partition, next_offset, frontier } in commit.marks {
         let (newest, floor) = (frontier.newest.as_micros(), frontier.floor.as_micros());
         mark.execute(params![partition.topic, partition.number, next_offset, newest, floor])?;
+    }
+    // A partition never has marks ahead of its position, unless its topic was made anew; also not those of this commit.
+    let mut ahead =
+        transaction.prepare_cached("DELETE FROM mark WHERE topic = ?1 AND partition = ?2 AND next_offset > ?3")?;
+    for (partition, next_offset) in commit.positions {
+        ahead.execute(params![partition.topic, partition.number, next_offset])?;
     }
     Ok(())
 }

@@ -107,6 +107,9 @@ impl Delivery {
                 }
             }
         }
+        if let Err(problem) = self.note_last() {
+            error!(notifier = self.name, %problem, "an attempt is not noted; its notice may be sent again");
+        }
     }
 
     fn until_next(&self) -> Duration {

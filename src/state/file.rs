@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{Error, FILE, FORMAT};
@@ -34,6 +35,7 @@ pub(super) fn open(directory: &Path, now: Timestamp) -> Result<(Connection, Opti
 /// A connection to the file, which is made if it is not there.
 pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
+    keep_log(&connection, true)?;
     connection.busy_timeout(Duration::from_secs(10))?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     // Power loss must not lose a commit: what is told outside depends on it.
@@ -42,7 +44,13 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
         let schema = include_str!("schema.sql");
         connection.execute_batch(&format!("BEGIN; {schema} PRAGMA user_version = {FORMAT}; COMMIT;"))?;
     }
+    keep_log(&connection, false)?;
     Ok(connection)
+}
+
+/// Says whether closing leaves the log as it is, which a file that is set aside needs.
+fn keep_log(connection: &Connection, keep: bool) -> rusqlite::Result<()> {
+    connection.set_db_config(SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep).map(drop)
 }
 
 fn format_of(connection: &Connection) -> rusqlite::Result<i64> {
@@ -52,6 +60,7 @@ fn format_of(connection: &Connection) -> rusqlite::Result<i64> {
 /// Opens the file and makes sure that all of it can be read; damage is an error.
 fn connect_and_verify(path: &Path) -> Result<Connection, Error> {
     let connection = connect(path)?;
+    keep_log(&connection, true)?;
     let format = format_of(&connection)?;
     if format > FORMAT {
         return Err(Error::Newer { format });
@@ -63,6 +72,7 @@ fn connect_and_verify(path: &Path) -> Result<Connection, Error> {
     if format != FORMAT || verdict != "ok" || !readable {
         return Err(rusqlite::Error::InvalidQuery.into());
     }
+    keep_log(&connection, false)?;
     Ok(connection)
 }
 

@@ -35,6 +35,9 @@ pub struct OutboxCounts {
     pub dead: i64,
 }
 
+/// Id, message, attempts and age.
+type DueRow = (String, Vec<u8>, u32, i64);
+
 impl fmt::Debug for Outbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Outbox")
@@ -79,7 +82,7 @@ impl Outbox {
     /// If SQLite refuses.
     pub fn next_due(&mut self, notifier: &str, now: Timestamp) -> Result<Option<Owed>, Error> {
         while let Some((id, text, attempts, created)) = self.next_row(notifier, now)? {
-            match serde_json::from_str(&text) {
+            match serde_json::from_slice(&text) {
                 Ok(message) => return Ok(Some(Owed { message, attempts, created: Timestamp::from_micros(created) })),
                 Err(problem) => self.dead(&id, &format!("it cannot be read: {problem}"), &[], now)?,
             }
@@ -89,9 +92,9 @@ impl Outbox {
 
     /// Id, message, attempts and age of the next row that is due. A time further off than any wait was set before the
     /// clock was put back.
-    fn next_row(&self, notifier: &str, now: Timestamp) -> Result<Option<(String, String, u32, i64)>, Error> {
+    fn next_row(&self, notifier: &str, now: Timestamp) -> Result<Option<DueRow>, Error> {
         let mut query = self.0.prepare_cached(
-            "SELECT id, message, attempts, created_us FROM outbox
+            "SELECT id, CAST(message AS BLOB), attempts, created_us FROM outbox
              WHERE state = 'pending' AND notifier = ?1 AND (next_attempt_us <= ?2 OR next_attempt_us > ?3)
              ORDER BY next_attempt_us, number LIMIT 1",
         )?;

@@ -242,3 +242,32 @@ fn a_notice_that_cannot_be_read_blocks_nobody_and_a_clock_put_back_neither() {
     assert!(outbox.next_due("oncall", at(99_000)).unwrap().is_none(), "its time has not come");
     assert!(outbox.next_due("oncall", at(50_000)).unwrap().is_some(), "nobody waits for so long");
 }
+
+#[test]
+fn the_log_is_set_aside_with_its_file() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(open(directory.path()));
+    std::fs::write(directory.path().join("modelwatch.db"), "no database").unwrap();
+    std::fs::write(directory.path().join("modelwatch.db-wal"), "the last commits").unwrap();
+    drop(open(directory.path()));
+    let log = std::fs::read_to_string(directory.path().join("modelwatch.db.damaged-7-wal")).unwrap();
+    assert_eq!(log, "the last commits");
+}
+
+#[test]
+fn marks_noted_just_before_a_topic_was_found_anew_are_forgotten() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut state = open(directory.path());
+    commit(&mut state, &[(partition(0), 5)], &[mark(0, 94, 150), mark(0, 2, 200)], &[]);
+    assert_eq!(state.marks_since(at(1_000)).unwrap(), [mark(0, 2, 200)]);
+}
+
+#[test]
+fn a_notice_that_is_no_text_blocks_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut state = open(directory.path());
+    commit(&mut state, &[], &[], &[message("a"), message("b")]);
+    let file = rusqlite::Connection::open(directory.path().join("modelwatch.db")).unwrap();
+    file.execute_batch("UPDATE outbox SET message = CAST(x'ff' AS TEXT) WHERE id = 'a'").unwrap();
+    assert_eq!(state.outbox().unwrap().next_due("oncall", at(100)).unwrap().unwrap().message, message("b"));
+}
