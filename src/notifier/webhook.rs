@@ -23,6 +23,11 @@ const ANSWER_MAX: usize = 200;
 /// Longest wait that a receiver may ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
 
+/// Shortest part of the address or a header that is taken for a secret by itself, in bytes; words are shorter.
+const TOKEN_MIN: usize = 9;
+/// Shortest beginning of a secret that is hidden where an answer breaks off, in bytes.
+const CUT_MIN: usize = 4;
+
 /// A webhook notifier.
 pub struct Webhook {
     name: String,
@@ -80,7 +85,7 @@ impl Webhook {
     async fn judge(&self, response: Response, now: Timestamp) -> Result<String, SendError> {
         let status = response.status();
         let after = response.headers().get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?, now));
-        let answer = self.without_secrets(&words(&format!("{status}: {}", beginning(response).await)));
+        let answer = words(&format!("{status}: {}", self.without_secrets(&beginning(response).await)));
         let answer = answer.trim_end_matches(": ").trim_end_matches(':').to_owned();
         match status {
             status if status.is_success() => Ok(answer),
@@ -95,12 +100,29 @@ impl Webhook {
         }
     }
 
-    /// Some servers repeat what they were asked: the path and query of the URL, or a header, which often are secrets.
+    /// Some servers repeat what they were asked: the path and query of the URL, or a header, which often are secrets. The
+    /// text may be cut within one: then its beginning goes, too.
     fn without_secrets(&self, said: &str) -> String {
-        let path = Some(self.url.path()).filter(|path| path.len() > 1);
-        let authorization = self.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let secrets = [path, self.url.query(), authorization];
-        secrets.into_iter().flatten().fold(said.to_owned(), |said, secret| said.replace(secret, "***"))
+        let secrets = self.secrets();
+        let mut said = secrets.iter().fold(said.to_owned(), |said, secret| said.replace(secret, "***"));
+        let cut =
+            |secret: &&str| (CUT_MIN..secret.len()).rev().find(|&n| secret.get(..n).is_some_and(|s| said.ends_with(s)));
+        if let Some(cut) = secrets.iter().filter_map(cut).max() {
+            said.truncate(said.len() - cut);
+            said.push_str("***");
+        }
+        said
+    }
+
+    /// What no answer may show, the longest first; also the tokens within, for an answer may quote in its own way.
+    fn secrets(&self) -> Vec<&str> {
+        let authorization = self.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let (path, query) = (self.url.path(), self.url.query().unwrap_or_default());
+        let tokens = path.split('/').chain(query.split(['&', '='])).chain(authorization.split(' '));
+        let mut secrets: Vec<&str> = tokens.filter(|token| token.len() >= TOKEN_MIN).collect();
+        secrets.extend([path, query, authorization].into_iter().filter(|whole| whole.len() > 1));
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        secrets
     }
 
     /// `what`, with the part of the URL that may be seen.

@@ -158,3 +158,17 @@ async fn the_network_is_tried_again_without_naming_the_address() {
         assert!(reason.contains("refused") || reason.contains("timed out"), "{reason}");
     }
 }
+
+#[tokio::test]
+async fn a_secret_is_hidden_however_it_is_quoted_and_where_the_answer_breaks_off() {
+    for body in [
+        "no \\/services\\/T0PSECRET".to_owned(),
+        "no key: T0PSECRET".to_owned(),
+        format!("{} /services/T0PSECRET", "x".repeat(184)),
+        format!("{} key=T0PSECRET", "x".repeat(189)),
+    ] {
+        let answer = answer(&format!("404 Not Found\r\nContent-Length: {}\r\n\r\n{body}", body.len())).await;
+        let Err(SendError::Refused { reason }) = &answer else { panic!("{answer:?}") };
+        assert!(reason.contains("*** (http://") && !reason.contains("T0P"), "{reason}");
+    }
+}
