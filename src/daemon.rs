@@ -15,7 +15,7 @@ pub mod restart;
 pub mod status;
 pub mod systemd;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -327,5 +327,5 @@ fn start_reader(
 /// Names of the topics, without repetition.
 pub fn topics(config: &Config) -> Vec<String> {
     let both = [&config.mapping.predictions_topic, &config.mapping.labels_topic];
-    both.into_iter().map(|topic| (topic.clone(), ())).collect::<BTreeMap<_, _>>().into_keys().collect()
+    both.into_iter().cloned().collect::<BTreeSet<_>>().into_iter().collect()
 }

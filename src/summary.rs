@@ -131,11 +131,6 @@ impl Summary {
         }
     }
 
-    /// The earliest tick that is open.
-    pub fn first_open(&self) -> Option<Tick> {
-        self.open.keys().next().copied()
-    }
-
     /// Closes a tick and gives its sums.
     pub fn close(&mut self, tick: Tick) -> HashMap<SeriesId, TickSums> {
         self.open.remove(&tick).unwrap_or_default()
