@@ -15,7 +15,7 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::alert::Transition;
 use crate::clock::Timestamp;
@@ -108,6 +108,15 @@ pub struct Commit<'a> {
     pub held: &'a [Message],
     /// Who is told of the beginnings of which incidents.
     pub told: &'a BTreeMap<String, Vec<Receiver>>,
+}
+
+/// Somebody who was told of an incident.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Who.
+    pub receiver: Receiver,
+    /// Whether every notice that would have told was given up: then the end is not owed.
+    pub lost: bool,
 }
 
 /// The open state file.
@@ -262,12 +271,15 @@ impl State {
     /// # Errors
     ///
     /// If SQLite refuses.
-    pub fn told(&self, incident: &str) -> Result<Vec<Receiver>, Error> {
-        let mut query = self
-            .connection
-            .prepare_cached("SELECT notifier, recipient FROM told WHERE incident = ?1 ORDER BY notifier, recipient")?;
-        let rows = query.query_map([incident], |row| Ok(Receiver { notifier: row.get(0)?, recipient: row.get(1)? }))?;
-        Ok(rows.collect::<Result<_, _>>()?)
+    pub fn told(&self, incident: &str) -> Result<Vec<Told>, Error> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT notifier, recipient, lost FROM told WHERE incident = ?1 ORDER BY notifier, recipient",
+        )?;
+        let row = |row: &Row<'_>| {
+            let receiver = Receiver { notifier: row.get(0)?, recipient: row.get(1)? };
+            Ok(Told { receiver, lost: row.get(2)? })
+        };
+        Ok(query.query_map([incident], row)?.collect::<Result<_, _>>()?)
     }
 
     /// Forgets marks that no rebuild needs (`before` as in [`State::marks_since`]) and history past its age.

@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::file::format_of;
-use super::{Error, FILE, FORMAT, connect};
+use super::{Error, FILE, FORMAT, connect, outbox};
 use crate::clock::Timestamp;
 use crate::source::Partition;
 
@@ -140,7 +140,7 @@ impl Inspection {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Makes a dead letter owed again; whether there was one of that id.
+    /// Makes a dead letter owed again, and with it the end of its incidents; whether there was one of that id.
     ///
     /// # Errors
     ///
@@ -149,7 +149,13 @@ impl Inspection {
         let query =
             "UPDATE outbox SET state = 'pending', attempts = 0, created_us = ?2, next_attempt_us = ?2, ended_us = NULL
              WHERE id = ?1 AND state = 'dead'";
-        Ok(self.0.execute(query, params![id, now.as_micros()])? > 0)
+        let transaction = self.0.unchecked_transaction()?;
+        let found = transaction.execute(query, params![id, now.as_micros()])? > 0;
+        if found {
+            outbox::owe_the_end(&transaction, id)?;
+        }
+        transaction.commit()?;
+        Ok(found)
     }
 
     /// Forgets a dead letter; whether there was one of that id.

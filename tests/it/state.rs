@@ -168,7 +168,7 @@ fn notices_for_a_notifier_that_is_gone_are_dead_letters() {
     let directory = tempfile::tempdir().unwrap();
     let mut state = open(directory.path());
     commit(&mut state, &[], &[], &[message("a")]);
-    let outbox = state.outbox().unwrap();
+    let mut outbox = state.outbox().unwrap();
     assert_eq!(outbox.bury_unknown(&["oncall"], at(101)).unwrap(), 0);
     assert_eq!(outbox.bury_unknown(&["ops"], at(101)).unwrap(), 1);
     assert_eq!(outbox.counts().unwrap().dead, 1);
