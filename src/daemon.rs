@@ -84,7 +84,7 @@ impl Daemon {
         let published = Published::default();
         published.beat(clock.now());
         published.reloaded(true);
-        let outbox = state.outbox()?;
+        let mut outbox = state.outbox()?;
         let web = match config.web.listen {
             Some(address) => {
                 let pages = web::Pages {

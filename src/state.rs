@@ -2,7 +2,7 @@
 //!
 //! One transaction ([`State::commit`]) takes the source positions, the core's state, the transitions and the notices
 //! that they owe, so that after a crash either all of them happened or none did. The file is in WAL mode and readable
-//! with `sqlite3`; `schema.sql` describes its tables. A second process on the same directory is refused. A damaged file
+//! with `sqlite3`; `schema/` describes its tables, format by format. A second process on the same directory is refused. A damaged file
 //! is set aside, not a reason to stay down.
 
 mod file;
@@ -15,7 +15,7 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::alert::Transition;
 use crate::clock::Timestamp;
@@ -23,12 +23,10 @@ use crate::notification::{Message, Receiver};
 use crate::pipeline::Saved;
 use crate::source::Partition;
 use crate::watermark::Frontier;
-use file::connect;
+use file::{FORMAT, connect};
 pub use inspection::{Inspection, OpenIncident, Undelivered};
 pub use outbox::{Outbox, OutboxCounts, Owed};
 
-/// Version of the schema and of what the checkpoint holds. A file of another version is set aside.
-const FORMAT: i64 = 1;
 /// How long transitions and delivered notices are kept.
 const HISTORY: Duration = Duration::from_secs(90 * 86_400);
 /// Why a notice is dead whose notifier is gone.
@@ -55,6 +53,12 @@ pub enum Error {
     /// A newer version wrote it.
     #[error("the state file is of format {format}, this version reads up to {FORMAT}; use the version that wrote it")]
     Newer {
+        /// Its format.
+        format: i64,
+    },
+    /// An older version wrote it.
+    #[error("the state file is of format {format}; the daemon brings it to {FORMAT} when it starts")]
+    Older {
         /// Its format.
         format: i64,
     },
@@ -104,6 +108,15 @@ pub struct Commit<'a> {
     pub held: &'a [Message],
     /// Who is told of the beginnings of which incidents.
     pub told: &'a BTreeMap<String, Vec<Receiver>>,
+}
+
+/// Somebody who was told of an incident.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Who.
+    pub receiver: Receiver,
+    /// Whether every notice that would have told was given up: then the end is not owed.
+    pub lost: bool,
 }
 
 /// The open state file.
@@ -258,12 +271,15 @@ impl State {
     /// # Errors
     ///
     /// If SQLite refuses.
-    pub fn told(&self, incident: &str) -> Result<Vec<Receiver>, Error> {
-        let mut query = self
-            .connection
-            .prepare_cached("SELECT notifier, recipient FROM told WHERE incident = ?1 ORDER BY notifier, recipient")?;
-        let rows = query.query_map([incident], |row| Ok(Receiver { notifier: row.get(0)?, recipient: row.get(1)? }))?;
-        Ok(rows.collect::<Result<_, _>>()?)
+    pub fn told(&self, incident: &str) -> Result<Vec<Told>, Error> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT notifier, recipient, lost FROM told WHERE incident = ?1 ORDER BY notifier, recipient",
+        )?;
+        let row = |row: &Row<'_>| {
+            let receiver = Receiver { notifier: row.get(0)?, recipient: row.get(1)? };
+            Ok(Told { receiver, lost: row.get(2)? })
+        };
+        Ok(query.query_map([incident], row)?.collect::<Result<_, _>>()?)
     }
 
     /// Forgets marks that no rebuild needs (`before` as in [`State::marks_since`]) and history past its age.

@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use super::backlog::Backlog;
 use super::delivery::Bell;
 use super::intake::Intake;
-use super::notices::{self, Told};
+use super::notices::{self, Beginnings};
 use super::positions::Positions;
 use super::status::{Published, Status};
 use crate::alert::Transition;
@@ -78,7 +78,7 @@ pub struct Engine {
     catching_up: bool,
     /// The state file may hold messages that wait for a digest.
     owes_digest: bool,
-    told: Told,
+    told: Beginnings,
     gaps: BTreeMap<&'static str, u64>,
     committed_at: Instant,
     commit_took: Duration,
@@ -126,7 +126,7 @@ impl Engine {
             catching_up: false,
             // A crash may have left some.
             owes_digest: true,
-            told: Told::new(),
+            told: Beginnings::new(),
             gaps: BTreeMap::new(),
             committed_at: instant,
             commit_took: Duration::ZERO,
@@ -223,7 +223,7 @@ impl Engine {
         }
         let (state, told) = (&self.parts.state, &self.told);
         let lookup = |incident: &str| match (told.get(incident), state.told(incident)) {
-            (Some(known), _) => Some(known.clone()),
+            (Some(known), _) => Some(notices::all_told(known)),
             (None, Ok(known)) if !known.is_empty() => Some(known),
             // Forgotten with its history: the alert itself still knows which notifiers were told.
             (None, Ok(_)) => None,
@@ -333,7 +333,7 @@ impl Engine {
     /// What is owed to notifiers that have left the configuration is a dead letter.
     fn give_up_unknown(&self, now: Timestamp) {
         let known: Vec<&str> = self.parts.receivers.iter().map(|receiver| receiver.notifier.as_str()).collect();
-        match self.parts.state.outbox().and_then(|outbox| outbox.bury_unknown(&known, now)) {
+        match self.parts.state.outbox().and_then(|mut outbox| outbox.bury_unknown(&known, now)) {
             Ok(0) => {}
             Ok(dead) => error!(dead, "notices are owed to notifiers that are no longer configured: dead letters"),
             Err(problem) => error!(%problem, "notices to former notifiers cannot be given up"),

@@ -29,6 +29,11 @@ impl State {
     /// If SQLite refuses; then nothing has changed.
     pub fn release(&mut self, digests: &[Message], now: Timestamp) -> Result<(), Error> {
         let transaction = self.connection.transaction()?;
+        // From now on, only what becomes of the digest says whether somebody was told.
+        transaction.execute(
+            "UPDATE about SET trouble = 0 WHERE number IN (SELECT number FROM outbox WHERE state = 'held')",
+            [],
+        )?;
         transaction.execute(
             "UPDATE outbox SET state = 'sent', answer = ?1, ended_us = ?2 WHERE state = 'held'",
             params![IN_A_DIGEST, now.as_micros()],

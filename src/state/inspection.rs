@@ -4,7 +4,8 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Error, FILE, connect};
+use super::file::format_of;
+use super::{Error, FILE, FORMAT, connect, outbox};
 use crate::clock::Timestamp;
 use crate::source::Partition;
 
@@ -53,10 +54,18 @@ impl Inspection {
     ///
     /// # Errors
     ///
-    /// If SQLite refuses.
+    /// If SQLite refuses, or the file is of another format: only its owner may change that.
     pub fn open(directory: &Path) -> Result<Option<Inspection>, Error> {
         let path = directory.join(FILE);
-        if path.exists() { Ok(Some(Inspection(connect(&path)?))) } else { Ok(None) }
+        if !path.exists() {
+            return Ok(None);
+        }
+        let connection = connect(&path)?;
+        match format_of(&connection)? {
+            format if format < FORMAT => Err(Error::Older { format }),
+            format if format > FORMAT => Err(Error::Newer { format }),
+            _ => Ok(Some(Inspection(connection))),
+        }
     }
 
     /// When the last checkpoint was made.
@@ -131,7 +140,7 @@ impl Inspection {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Makes a dead letter owed again; whether there was one of that id.
+    /// Makes a dead letter owed again, and with it the end of its incidents; whether there was one of that id.
     ///
     /// # Errors
     ///
@@ -140,7 +149,13 @@ impl Inspection {
         let query =
             "UPDATE outbox SET state = 'pending', attempts = 0, created_us = ?2, next_attempt_us = ?2, ended_us = NULL
              WHERE id = ?1 AND state = 'dead'";
-        Ok(self.0.execute(query, params![id, now.as_micros()])? > 0)
+        let transaction = self.0.unchecked_transaction()?;
+        let found = transaction.execute(query, params![id, now.as_micros()])? > 0;
+        if found {
+            outbox::owe_the_end(&transaction, id)?;
+        }
+        transaction.commit()?;
+        Ok(found)
     }
 
     /// Forgets a dead letter; whether there was one of that id.

@@ -7,10 +7,18 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::Error;
 use crate::clock::Timestamp;
-use crate::notification::Message;
+use crate::notification::{self, Message};
 
 /// Longer than any wait for another try: receivers are believed up to an hour.
 const LONGEST_WAIT: Duration = Duration::from_secs(2 * 3600);
+
+/// Why an end is dead that would have come alone.
+const COMES_ALONE: &str = "the notice of its beginning was given up";
+/// Whether a row of the outbox must not wait for an earlier notice about one of its incidents to the same recipient.
+const IN_ORDER: &str = "NOT EXISTS (
+    SELECT 1 FROM about AS own JOIN about AS other USING (incident) JOIN outbox AS earlier ON earlier.number = other.number
+    WHERE own.number = outbox.number AND other.number < own.number AND earlier.state IN ('pending', 'held')
+      AND earlier.notifier = outbox.notifier AND earlier.recipient = outbox.recipient)";
 
 /// The delivery's own connection to the state file.
 pub struct Outbox(Connection);
@@ -51,8 +59,16 @@ pub(super) fn insert(transaction: &Transaction<'_>, message: &Message, now: Time
          VALUES (?1, ?2, ?3, ?4, ?5, ?5)",
     )?;
     let text = serde_json::to_string(message).unwrap_or_default();
-    insert.execute(params![message.id, message.notifier, message.recipient, text, now.as_micros()])?;
-    Ok(())
+    if insert.execute(params![message.id, message.notifier, message.recipient, text, now.as_micros()])? == 0 {
+        return Ok(());
+    }
+    let (number, trouble) = (transaction.last_insert_rowid(), notification::is_trouble(message));
+    let mut about =
+        transaction.prepare_cached("INSERT OR IGNORE INTO about (number, incident, trouble) VALUES (?1, ?2, ?3)")?;
+    for incident in &message.incidents {
+        about.execute(params![number, incident, trouble])?;
+    }
+    if trouble { owe_the_end(transaction, &message.id) } else { give_up_alone(transaction, &message.id, now) }
 }
 
 /// Holds a notice back that is not on its way yet.
@@ -61,12 +77,48 @@ pub(super) fn hold(transaction: &Transaction<'_>, id: &str) -> Result<(), Error>
     Ok(())
 }
 
-/// Makes a notice a dead letter.
+/// Makes a notice a dead letter, and with it the ends that would now come alone.
 pub(super) fn bury(transaction: &Transaction<'_>, id: &str, answer: &str, now: Timestamp) -> Result<(), Error> {
     transaction.execute(
         "UPDATE outbox SET state = 'dead', answer = ?2, ended_us = ?3 WHERE id = ?1",
         params![id, answer, now.as_micros()],
     )?;
+    transaction.execute(
+        "UPDATE told SET lost = 1 FROM outbox AS dead JOIN about USING (number)
+         WHERE dead.id = ?1 AND about.trouble AND told.incident = about.incident
+           AND told.notifier = dead.notifier AND told.recipient = dead.recipient
+           AND NOT EXISTS (SELECT 1 FROM about AS other JOIN outbox AS alive USING (number)
+               WHERE other.incident = told.incident AND other.trouble AND alive.state <> 'dead'
+                 AND alive.notifier = told.notifier AND alive.recipient = told.recipient)",
+        [id],
+    )?;
+    give_up_alone(transaction, id, now)
+}
+
+/// Whoever is told by this notice that something is wrong is owed the end, whatever became of earlier ones.
+pub(super) fn owe_the_end(connection: &Connection, id: &str) -> Result<(), Error> {
+    let mut found = connection.prepare_cached(
+        "UPDATE told SET lost = 0 FROM outbox AS owed JOIN about USING (number)
+         WHERE owed.id = ?1 AND about.trouble AND told.incident = about.incident
+           AND told.notifier = owed.notifier AND told.recipient = owed.recipient",
+    )?;
+    found.execute([id])?;
+    Ok(())
+}
+
+/// Gives up the ends among what this notice and others say of its incidents, if their beginnings are lost.
+fn give_up_alone(transaction: &Transaction<'_>, id: &str, now: Timestamp) -> Result<(), Error> {
+    let mut ends = transaction.prepare_cached(
+        "UPDATE outbox SET state = 'dead', answer = ?2, ended_us = ?3
+         WHERE state IN ('pending', 'held') AND number IN (
+             SELECT other.number FROM outbox AS cause JOIN about USING (number)
+                 JOIN about AS other ON other.incident = about.incident
+             WHERE cause.id = ?1 AND cause.notifier = outbox.notifier AND cause.recipient = outbox.recipient)
+           AND NOT EXISTS (SELECT 1 FROM about WHERE about.number = outbox.number AND (about.trouble OR NOT EXISTS (
+               SELECT 1 FROM told WHERE told.incident = about.incident AND told.lost
+                 AND told.notifier = outbox.notifier AND told.recipient = outbox.recipient)))",
+    )?;
+    ends.execute(params![id, COMES_ALONE, now.as_micros()])?;
     Ok(())
 }
 
@@ -93,11 +145,11 @@ impl Outbox {
     /// Id, message, attempts and age of the next row that is due. A time further off than any wait was set before the
     /// clock was put back.
     fn next_row(&self, notifier: &str, now: Timestamp) -> Result<Option<DueRow>, Error> {
-        let mut query = self.0.prepare_cached(
+        let mut query = self.0.prepare_cached(&format!(
             "SELECT id, CAST(message AS BLOB), attempts, created_us FROM outbox
              WHERE state = 'pending' AND notifier = ?1 AND (next_attempt_us <= ?2 OR next_attempt_us > ?3)
-             ORDER BY next_attempt_us, number LIMIT 1",
-        )?;
+               AND {IN_ORDER} ORDER BY next_attempt_us, number LIMIT 1"
+        ))?;
         let furthest = now.plus(LONGEST_WAIT).as_micros();
         let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
         Ok(query.query_row(params![notifier, now.as_micros(), furthest], row).optional()?)
@@ -109,9 +161,9 @@ impl Outbox {
     ///
     /// If SQLite refuses.
     pub fn next_attempt(&self, notifier: &str) -> Result<Option<Timestamp>, Error> {
-        let mut query = self
-            .0
-            .prepare_cached("SELECT min(next_attempt_us) FROM outbox WHERE state = 'pending' AND notifier = ?1")?;
+        let mut query = self.0.prepare_cached(&format!(
+            "SELECT min(next_attempt_us) FROM outbox WHERE state = 'pending' AND notifier = ?1 AND {IN_ORDER}"
+        ))?;
         let due: Option<i64> = query.query_row([notifier], |row| row.get(0))?;
         Ok(due.map(Timestamp::from_micros))
     }
@@ -160,9 +212,11 @@ impl Outbox {
     ///
     /// If SQLite refuses.
     pub fn first_attempts_due(&self, now: Timestamp) -> Result<bool, Error> {
-        let query =
-            "SELECT count(*) > 0 FROM outbox WHERE state = 'pending' AND attempts = 0 AND next_attempt_us <= ?1";
-        Ok(self.0.query_row(query, [now.as_micros()], |row| row.get(0))?)
+        let query = format!(
+            "SELECT EXISTS (SELECT 1 FROM outbox WHERE state = 'pending' AND attempts = 0 AND next_attempt_us <= ?1
+               AND {IN_ORDER})"
+        );
+        Ok(self.0.query_row(&query, [now.as_micros()], |row| row.get(0))?)
     }
 
     /// Gives up what is owed to notifiers that are not among `known`; gives their number.
@@ -170,17 +224,18 @@ impl Outbox {
     /// # Errors
     ///
     /// If SQLite refuses.
-    pub fn bury_unknown(&self, known: &[&str], now: Timestamp) -> Result<usize, Error> {
-        let mut query = self.0.prepare("SELECT DISTINCT notifier FROM outbox WHERE state = 'pending'")?;
-        let owed = query.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
-        let mut buried = 0;
-        for gone in owed.iter().filter(|name| !known.contains(&name.as_str())) {
-            buried += self.0.execute(
-                "UPDATE outbox SET state = 'dead', answer = ?2, ended_us = ?3 WHERE state = 'pending' AND notifier = ?1",
-                params![gone, super::NOT_CONFIGURED, now.as_micros()],
-            )?;
+    pub fn bury_unknown(&mut self, known: &[&str], now: Timestamp) -> Result<usize, Error> {
+        let transaction = self.0.transaction()?;
+        let owed: Vec<(String, String)> = transaction
+            .prepare("SELECT id, notifier FROM outbox WHERE state = 'pending' ORDER BY number")?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<_, _>>()?;
+        let gone: Vec<_> = owed.iter().filter(|(_, notifier)| !known.contains(&notifier.as_str())).collect();
+        for (id, _) in &gone {
+            bury(&transaction, id, super::NOT_CONFIGURED, now)?;
         }
-        Ok(buried)
+        transaction.commit()?;
+        Ok(gone.len())
     }
 
     /// How many notices are owed and how many were given up.

@@ -14,6 +14,7 @@ mod indicator;
 mod ingest;
 mod notifier;
 mod oracle;
+mod outbox;
 mod process;
 mod replay;
 mod restart;
