@@ -43,6 +43,8 @@ pub struct Config {
     pub notifiers: BTreeMap<String, notifier::Config>,
     /// Where the state file lives.
     pub state_directory: PathBuf,
+    /// How often the join table is saved.
+    pub snapshot_every: Duration,
     /// `[web]`.
     pub web: Web,
     /// `[notices]`.
@@ -178,7 +180,7 @@ fn read_sections(root: &mut Table<'_>, defaults: &Defaults) -> Option<Config> {
         root,
         &rule::Context { models: &models, notifiers: &notifiers, tick: engine.tick, mapping: mapping.as_ref() },
     );
-    let state_directory = surroundings::state_directory(root).unwrap_or_else(|| defaults.state_directory.clone());
+    let state = surroundings::state(root);
     let web = surroundings::web(root);
     let notices = surroundings::notices(root);
     let mapping = mapping?;
@@ -199,7 +201,8 @@ fn read_sections(root: &mut Table<'_>, defaults: &Defaults) -> Option<Config> {
         pipeline,
         idle_after: engine.idle_after,
         notifiers,
-        state_directory,
+        state_directory: state.directory.unwrap_or_else(|| defaults.state_directory.clone()),
+        snapshot_every: state.snapshot_every,
         web,
         notices,
     })

@@ -12,6 +12,7 @@ pub mod intake;
 pub mod notices;
 mod positions;
 pub mod restart;
+pub mod snapshots;
 pub mod status;
 pub mod systemd;
 
@@ -40,6 +41,7 @@ use couriers::{Couriers, CurrentBell};
 use delivery::Notifiers;
 use engine::{Engine, Input, NextReload, Parts, Reload};
 use intake::Intake;
+use snapshots::Snapshots;
 use status::Published;
 
 /// Batches between the source and the engine; each holds at most about a megabyte.
@@ -163,6 +165,7 @@ impl Daemon {
             idle_after: config.idle_after,
             receivers: delivery::receivers(&notifiers),
             rendering: rendering(&config),
+            snapshot_every: config.snapshot_every,
         };
         self.couriers.replace(&config, &notifiers, &self.clock, || State::another_outbox(&self.state_directory))?;
         *self.next_reload.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(reload));
@@ -266,6 +269,7 @@ impl Beginning {
         let parts = Parts {
             intake,
             state,
+            snapshots: Snapshots::new(&config.state_directory, config.snapshot_every),
             idle_after: config.idle_after,
             receivers: delivery::receivers(&notifiers),
             rendering: rendering(&config),

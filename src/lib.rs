@@ -28,7 +28,8 @@
 //! (reading → verdict), [`alert`] (verdict → state → transition), [`notification`] (transition → message), and
 //! [`pipeline`], which owns all state and calls them in this order.
 //!
-//! Out: [`notifier`] (mail, webhooks), [`state`] (checkpoint, transitions, outbox: one SQLite file), [`metrics`] (every
+//! Out: [`notifier`] (mail, webhooks), [`state`] (checkpoint, transitions, outbox: one SQLite file; snapshots
+//! of the join beside it), [`metrics`] (every
 //! exported name), [`web`] (pages).
 //!
 //! Around: [`config`] (file → validated configuration), [`daemon`] (threads, reload, order of the end; the only place

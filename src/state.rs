@@ -9,6 +9,7 @@ mod file;
 mod held;
 mod inspection;
 mod outbox;
+pub mod snapshot;
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
@@ -26,6 +27,7 @@ use crate::watermark::Frontier;
 use file::{FORMAT, connect};
 pub use inspection::{Inspection, OpenIncident, Undelivered};
 pub use outbox::{Outbox, OutboxCounts, Owed};
+pub use snapshot::Snapshot;
 
 /// How long transitions and delivered notices are kept.
 const HISTORY: Duration = Duration::from_secs(90 * 86_400);
@@ -68,7 +70,7 @@ pub enum Error {
 }
 
 /// A position of a partition, with the frontier before the record at that offset.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Mark {
     /// The partition.
     pub partition: Partition,
@@ -123,7 +125,7 @@ pub struct Told {
 #[derive(Debug)]
 pub struct State {
     connection: Connection,
-    path: PathBuf,
+    directory: PathBuf,
     /// Held for as long as the process uses the directory.
     _lock: File,
     key: [u8; 16],
@@ -148,8 +150,10 @@ impl State {
         }
         let (connection, set_aside) = file::open(directory, now)?;
         let key = deployment_key(&connection)?;
-        let path = directory.join(FILE);
-        Ok(State { connection, path, _lock: lock, key, set_aside })
+        let state = State { connection, directory: directory.to_owned(), _lock: lock, key, set_aside };
+        snapshot::remove_unfinished(directory);
+        snapshot::remove_others(directory, state.snapshot()?.as_ref().map(|named| named.file.as_str()));
+        Ok(state)
     }
 
     /// A second connection for the delivery of notices.
@@ -158,7 +162,7 @@ impl State {
     ///
     /// If SQLite refuses.
     pub fn outbox(&self) -> Result<Outbox, Error> {
-        Ok(Outbox::new(connect(&self.path)?))
+        State::another_outbox(&self.directory)
     }
 
     /// The lock of the directory, to be kept for as long as anybody in this process uses the outbox.
@@ -264,6 +268,40 @@ impl State {
         }
         transaction.commit()?;
         Ok(())
+    }
+
+    /// The snapshot of the join table that goes with the checkpoint, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses.
+    pub fn snapshot(&self) -> Result<Option<Snapshot>, Error> {
+        Ok(snapshot::named(&self.connection)?)
+    }
+
+    /// Names a snapshot that is whole and older than the checkpoint; the one before it is removed.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses; then the one before it stays.
+    pub fn name_snapshot(&self, snapshot: &Snapshot) -> Result<(), Error> {
+        snapshot::name(&self.connection, snapshot)?;
+        snapshot::remove_others(&self.directory, Some(&snapshot.file));
+        Ok(())
+    }
+
+    /// The snapshot is of no use any more: the positions it goes on from mean something else, or it cannot be read. A file
+    /// that cannot be read is set aside; gives its new name.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses.
+    pub fn forget_snapshot(&self, is_damaged: bool) -> Result<Option<String>, Error> {
+        let named = self.snapshot()?;
+        self.connection.execute("DELETE FROM snapshot", [])?;
+        let aside = named.filter(|_| is_damaged).and_then(|named| snapshot::set_aside(&self.directory, &named.file));
+        snapshot::remove_others(&self.directory, None);
+        Ok(aside)
     }
 
     /// Who was told of the beginning of an incident.

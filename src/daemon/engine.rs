@@ -16,6 +16,7 @@ use super::delivery::Bell;
 use super::intake::Intake;
 use super::notices::{self, Beginnings};
 use super::positions::Positions;
+use super::snapshots::Snapshots;
 use super::status::{Published, Status};
 use crate::alert::Transition;
 use crate::clock::{Clock, Timestamp};
@@ -23,7 +24,7 @@ use crate::metrics;
 use crate::notification::{Message, Receiver, Rendering};
 use crate::pipeline::Options;
 use crate::source::{Gap, Partition, Polled};
-use crate::state::{Commit, State};
+use crate::state::{Commit, Snapshot, State};
 
 /// How long the engine waits for input before it looks at the clock.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -62,6 +63,8 @@ pub struct Reload {
     pub receivers: Vec<Receiver>,
     /// How notices are written.
     pub rendering: Rendering,
+    /// How often the join table is saved.
+    pub snapshot_every: Duration,
 }
 
 /// The engine.
@@ -94,6 +97,8 @@ pub struct Parts {
     pub intake: Intake,
     /// The state file.
     pub state: State,
+    /// Saves the join table.
+    pub snapshots: Snapshots,
     /// How long a partition must be at its end to be left behind.
     pub idle_after: Duration,
     /// Who can be told.
@@ -170,6 +175,13 @@ impl Engine {
         let now = self.parts.clock.now();
         self.commit(now);
         self.publish(now);
+        let Parts { snapshots, state, intake, .. } = self.parts;
+        if self.healthy
+            && let Some(last) = snapshots.last(&intake.pipeline, self.positions.now(&intake), now, &beat)
+            && let Err(problem) = state.name_snapshot(&last)
+        {
+            warn!(%problem, "the last snapshot cannot be named; the next start reads more of the source");
+        }
     }
 
     fn take(&mut self, polled: &Polled, partitions: &[Partition], now: Timestamp) {
@@ -306,12 +318,29 @@ impl Engine {
             self.give_up_unknown(now);
         }
         self.parts.published.positions((0..).zip(self.positions.next_offsets()).collect());
+        self.save_join(now);
         if self.pruned_at.elapsed() >= PRUNE_EVERY {
             self.pruned_at = Instant::now();
             let horizon = self.parts.intake.pipeline.join_horizon().unwrap_or(Timestamp::MIN);
             if let Err(problem) = self.parts.state.prune(horizon, now) {
                 warn!(%problem, "history cannot be pruned");
             }
+        }
+    }
+
+    /// Names the snapshot that has become whole, which the commit that was just made is newer than, and begins another one
+    /// if it is time.
+    fn save_join(&mut self, now: Timestamp) {
+        let Parts { snapshots, state, intake, .. } = &mut self.parts;
+        if let Some(snapshot) = snapshots.finished() {
+            let Snapshot { bytes, pending: (predictions, labels), .. } = snapshot;
+            match state.name_snapshot(&snapshot) {
+                Ok(()) => info!(bytes, predictions, labels, "the join is saved"),
+                Err(problem) => warn!(%problem, "a snapshot cannot be named; the one before it stays"),
+            }
+        }
+        if snapshots.is_due() {
+            snapshots.begin(&intake.pipeline, self.positions.now(intake), now);
         }
     }
 
@@ -345,12 +374,14 @@ impl Engine {
     }
 
     fn reload(&mut self, reload: Reload, now: Timestamp) {
-        let Reload { options, mapping, idle_after, receivers, rendering } = reload;
+        let Reload { options, mapping, idle_after, receivers, rendering, snapshot_every } = reload;
         let key = *self.parts.state.key();
         let ended = self.parts.intake.reload(mapping, options, &key);
         self.parts.idle_after = idle_after;
         self.parts.receivers = receivers;
         self.parts.rendering = rendering;
+        // What is read again is read with the new configuration: from here on, as soon as may be.
+        self.parts.snapshots.reload(snapshot_every);
         self.notifiers_changed = true;
         // Another lateness moves the frontiers: from here on, with what they are now.
         self.positions.mark_all(&self.parts.intake);

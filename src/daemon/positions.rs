@@ -123,6 +123,17 @@ impl Positions {
         }
     }
 
+    /// The positions of all partitions as of now.
+    pub(super) fn now(&self, intake: &Intake) -> Vec<Mark> {
+        let indices = (0..).zip(&self.partitions);
+        let marks = indices.filter_map(|(index, progress)| {
+            let partition = intake.partitions().get(index as usize)?.clone();
+            let frontier = Frontier { idle: false, ..intake.pipeline.frontier(index)? };
+            Some(Mark { partition, next_offset: progress.next_offset, frontier })
+        });
+        marks.collect()
+    }
+
     /// Notes the positions of all partitions, whatever was noted before.
     pub(super) fn mark_all(&mut self, intake: &Intake) {
         self.partitions.iter_mut().for_each(|progress| progress.marked_at = Timestamp::MIN);

@@ -4,15 +4,17 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::intake::Intake;
 use super::topics;
 use crate::alert::Transition;
 use crate::clock::Timestamp;
 use crate::config::Config;
+use crate::pipeline::Pipeline;
 use crate::source::kafka::{Kafka, Offsets, Opening};
 use crate::source::{Partition, PartitionIndex, Source};
+use crate::state::snapshot::{Reader, Unusable};
 use crate::state::{Mark, State};
 use crate::watermark::Frontier;
 
@@ -55,7 +57,7 @@ impl Restart<'_> {
         Ok(Kafka::open(&self.config.source, &opening, self.keep_waiting)?)
     }
 
-    /// Reads from the marks up to the checkpoint's positions, into the join table only.
+    /// Reads from the snapshot, or else from the marks, up to the checkpoint's positions, into the join table only.
     fn rebuild(
         &self,
         state: &State,
@@ -63,10 +65,13 @@ impl Restart<'_> {
         partitions: &[Partition],
         positions: Offsets<'_>,
     ) -> anyhow::Result<()> {
-        let horizon = intake.pipeline.join_horizon().unwrap_or(Timestamp::MIN);
-        let mut marks: HashMap<Partition, Vec<Mark>> = HashMap::new();
-        for mark in state.marks_since(horizon)? {
-            marks.entry(mark.partition.clone()).or_default().push(mark);
+        let mut marks = self.marks(state, intake)?;
+        if let Some(snapshot) = self.read_snapshot(state, intake)? {
+            for mark in snapshot {
+                let known = marks.entry(mark.partition.clone()).or_default();
+                known.retain(|later| later.next_offset > mark.next_offset);
+                known.insert(0, mark);
+            }
         }
         let from = |partition: &Partition| match marks.get(partition).and_then(|marks| marks.first()) {
             Some(mark) => Some(mark.next_offset),
@@ -118,6 +123,51 @@ impl Restart<'_> {
         let (predictions, labels) = intake.pipeline.pending();
         info!(records, predictions, labels, "the join is rebuilt");
         Ok(())
+    }
+
+    /// The marks from which the whole join can be rebuilt, by partition.
+    fn marks(&self, state: &State, intake: &Intake) -> anyhow::Result<HashMap<Partition, Vec<Mark>>> {
+        let horizon = intake.pipeline.join_horizon().unwrap_or(Timestamp::MIN);
+        let mut marks: HashMap<Partition, Vec<Mark>> = HashMap::new();
+        for mark in state.marks_since(horizon)? {
+            marks.entry(mark.partition.clone()).or_default().push(mark);
+        }
+        Ok(marks)
+    }
+
+    /// Fills the join table from the snapshot; gives the positions that it goes on from. A snapshot that cannot be used is
+    /// set aside: the source has it all, as far as its retention goes.
+    fn read_snapshot(&self, state: &State, intake: &mut Intake) -> anyhow::Result<Option<Vec<Mark>>> {
+        let Some(named) = state.snapshot()? else { return Ok(None) };
+        match self.fill(&named.file, &mut intake.pipeline) {
+            Ok(marks) => {
+                let (predictions, labels) = intake.pipeline.pending();
+                info!(predictions, labels, of = %named.at, "the join is read from its snapshot");
+                Ok(Some(marks))
+            }
+            Err(problem) => {
+                intake.pipeline.forget_join();
+                let aside = state.forget_snapshot(true)?;
+                error!(
+                    file = named.file,
+                    ?aside,
+                    "the snapshot of the join cannot be used, the source is read instead: {problem}"
+                );
+                Ok(None)
+            }
+        }
+    }
+
+    fn fill(&self, file: &str, pipeline: &mut Pipeline) -> Result<Vec<Mark>, Unusable> {
+        let mut reader = Reader::open(&self.config.state_directory, file)?;
+        let names = reader.next_part()?.ok_or(Unusable::Damaged)?;
+        let reading = pipeline.read_image(&names)?;
+        while let Some(part) = reader.next_part()? {
+            pipeline.read_part(&reading, &part)?;
+            // Said once per part, which is less than a second; a stop is noticed when the source is opened.
+            (self.keep_waiting)();
+        }
+        Ok(reader.marks)
     }
 }
 

@@ -21,6 +21,7 @@ mod restart;
 mod servers;
 mod simulation;
 mod smoothing;
+mod snapshot;
 mod state;
 mod systemd;
 mod timeline;
