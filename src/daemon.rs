@@ -30,6 +30,7 @@ use tracing::{error, info, warn};
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::failpoint::reach;
 use crate::notification::Rendering;
 use crate::notifier;
 use crate::source::kafka::Kafka;
@@ -316,7 +317,9 @@ fn start_reader(
                 return;
             }
             if let Some(positions) = published.take_positions() {
+                reach("offsets.before");
                 source.publish_positions(&positions);
+                reach("offsets.after");
             }
         }
         // The engine commits before the source is closed, which may take its time.

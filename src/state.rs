@@ -19,6 +19,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use crate::alert::Transition;
 use crate::clock::Timestamp;
+use crate::failpoint::reach;
 use crate::notification::{Message, Receiver};
 use crate::pipeline::Saved;
 use crate::source::Partition;
@@ -221,10 +222,12 @@ impl State {
     /// If SQLite refuses (a full disk, for one); then nothing has changed and the same commit may be tried again.
     pub fn commit(&mut self, commit: &Commit<'_>) -> Result<(), Error> {
         let blob = postcard::to_stdvec(commit.saved)?;
+        reach("commit.before");
         let transaction = self.connection.transaction()?;
         transaction
             .prepare_cached("INSERT OR REPLACE INTO checkpoint (id, at_us, saved) VALUES (1, ?1, ?2)")?
             .execute(params![commit.now.as_micros(), blob])?;
+        reach("commit.half");
         write_positions(&transaction, commit)?;
         for transition in commit.transitions {
             write_transition(&transaction, transition)?;
@@ -249,7 +252,9 @@ impl State {
                     .execute(params![incident, notifier, recipient, commit.now.as_micros()])?;
             }
         }
+        reach("commit.written");
         transaction.commit()?;
+        reach("commit.after");
         Ok(())
     }
 

@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use tracing::{error, info, warn};
 
 use crate::clock::{Clock, Timestamp};
+use crate::failpoint::reach;
 use crate::metrics::NOTICES;
 use crate::notification::{self, Receiver, Rendering};
 use crate::notifier::{Notifier, SendError, retry_delay};
@@ -122,9 +123,12 @@ impl Delivery {
     fn deliver_next(&mut self) -> Result<bool, crate::state::Error> {
         self.note_last()?;
         let Some(owed) = self.outbox.next_due(&self.name, self.clock.now())? else { return Ok(false) };
+        reach("attempt.before");
         let outcome = self.runtime.block_on(self.notifier.send(&owed.message));
         self.unnoted = Some((owed, outcome));
+        reach("attempt.answered");
         self.note_last()?;
+        reach("attempt.after");
         Ok(true)
     }
 

@@ -19,6 +19,7 @@ use super::positions::Positions;
 use super::status::{Published, Status};
 use crate::alert::Transition;
 use crate::clock::{Clock, Timestamp};
+use crate::failpoint::reach;
 use crate::metrics;
 use crate::notification::{Message, Receiver, Rendering};
 use crate::pipeline::Options;
@@ -240,6 +241,7 @@ impl Engine {
         }
         self.told.extend(told);
         self.transitions.extend(transitions);
+        reach("decided");
     }
 
     fn commit_if_due(&mut self, now: Timestamp) {
