@@ -170,13 +170,6 @@ impl Delivery {
     /// Gives a notice up, visibly, and tells everybody else. The failure of such a telling is not told in turn.
     fn bury(&mut self, owed: &Owed, reason: &str, now: Timestamp) -> Result<(), crate::state::Error> {
         let message = &owed.message;
-        error!(
-            notifier = self.name,
-            recipient = message.recipient,
-            id = message.id,
-            reason,
-            "notice given up: a dead letter"
-        );
         let is_other = |r: &&Receiver| r.notifier != message.notifier || r.recipient != message.recipient;
         let told: Vec<_> = match notification::is_delivery_failure(message) {
             true => Vec::new(),
@@ -188,6 +181,8 @@ impl Delivery {
                 .collect(),
         };
         self.outbox.dead(&message.id, reason, &told, now)?;
+        let (name, recipient, id) = (self.name.as_str(), message.recipient.as_str(), message.id.as_str());
+        error!(notifier = name, recipient, id, reason, "notice given up: a dead letter");
         self.bell.ring();
         Ok(())
     }

@@ -301,7 +301,7 @@ impl Engine {
             self.parts.bell.lock().unwrap_or_else(PoisonError::into_inner).ring();
         }
         self.held.clear();
-        if self.owes_digest && !self.catching_up {
+        if self.owes_digest && !self.catching_up && self.positions.are_known() {
             self.tell_digests(now);
         }
         if std::mem::take(&mut self.notifiers_changed) {
