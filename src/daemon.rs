@@ -10,6 +10,7 @@ pub mod delivery;
 pub mod engine;
 pub mod intake;
 pub mod notices;
+mod pace;
 mod positions;
 pub mod restart;
 pub mod status;
@@ -83,17 +84,12 @@ impl Daemon {
             error!(file = %aside.display(), "the state file was damaged or of another version; it was set aside, beginning anew");
         }
         let published = Published::default();
-        published.beat(clock.now());
+        published.beat();
         published.reloaded(true);
         let outbox = state.outbox()?;
         let web = match config.web.listen {
             Some(address) => {
-                let pages = web::Pages {
-                    published: published.clone(),
-                    clock: Arc::clone(&clock),
-                    metrics,
-                    outbox: state.outbox()?,
-                };
+                let pages = web::Pages { published: published.clone(), metrics, outbox: state.outbox()? };
                 Some(
                     web::serve(address, pages)
                         .await
@@ -177,7 +173,7 @@ impl Daemon {
         join(self.engine);
         self.couriers.bell.lock().unwrap_or_else(PoisonError::into_inner).ring();
         let deadline = Instant::now() + FAREWELL;
-        while Instant::now() < deadline && something_is_due(&self.state_directory, &*self.clock) {
+        while Instant::now() < deadline && something_is_due(&self.state_directory) {
             std::thread::sleep(Duration::from_millis(50));
         }
         self.couriers.stop(Instant::now() + IN_FLIGHT);
@@ -186,8 +182,8 @@ impl Daemon {
     }
 }
 
-fn something_is_due(directory: &std::path::Path, clock: &dyn Clock) -> bool {
-    let due = State::another_outbox(directory).and_then(|outbox| outbox.first_attempts_due(clock.now()));
+fn something_is_due(directory: &std::path::Path) -> bool {
+    let due = State::another_outbox(directory).and_then(|outbox| outbox.first_attempts_due());
     due.unwrap_or(false)
 }
 
@@ -252,7 +248,7 @@ impl Beginning {
         let Beginning { config, state, notifiers, clock, published, bell, stopping, next_reload } = self;
         let watchdog = systemd::Watchdog::from_environment();
         let beat = || {
-            published.beat(clock.now());
+            published.beat();
             watchdog.ping();
         };
         let keep_waiting = || {

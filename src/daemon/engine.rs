@@ -15,6 +15,7 @@ use super::backlog::Backlog;
 use super::delivery::Bell;
 use super::intake::Intake;
 use super::notices::{self, Told};
+use super::pace::Pace;
 use super::positions::Positions;
 use super::status::{Published, Status};
 use crate::alert::Transition;
@@ -76,6 +77,7 @@ pub struct Engine {
     /// Messages of while we are catching up, for the digest.
     held: Vec<Message>,
     backlog: Backlog,
+    pace: Pace,
     catching_up: bool,
     /// The state file may hold messages that wait for a digest.
     owes_digest: bool,
@@ -124,6 +126,7 @@ impl Engine {
             messages: Vec::new(),
             held: Vec::new(),
             backlog: Backlog::default(),
+            pace: Pace::new(now, instant),
             catching_up: false,
             // A crash may have left some.
             owes_digest: true,
@@ -162,7 +165,8 @@ impl Engine {
                 self.reload(*reload, now);
             }
             self.positions.watch_ends(self.polled_at, self.parts.idle_after, &mut self.parts.intake);
-            let transitions = self.parts.intake.pipeline.advance(now);
+            let believed = self.pace.believed(now, self.polled_at);
+            let transitions = self.parts.intake.pipeline.advance(believed);
             self.gather(transitions, now);
             self.commit_if_due(now);
             self.publish(now);
@@ -176,13 +180,14 @@ impl Engine {
     fn take(&mut self, polled: &Polled, partitions: &[Partition], now: Timestamp) {
         self.parts.intake.expect_partitions(partitions);
         self.positions.grow(partitions.len(), &self.parts.intake);
+        let furthest = self.pace.furthest(now, self.polled_at);
         for gap in &polled.gaps {
             self.note_gap(gap);
         }
         for record in polled.batch.records() {
             let before = self.positions.before(&record, &self.parts.intake);
             let reached = self.parts.intake.pipeline.watermark();
-            self.parts.intake.take_record(&record, now);
+            self.parts.intake.take_record(&record, furthest);
             self.positions.took(&record, before, reached, &self.parts.intake);
         }
         self.positions.note_ends(polled, self.polled_at);
@@ -363,7 +368,7 @@ impl Engine {
     fn publish(&mut self, now: Timestamp) {
         let last = self.parts.published.at();
         if now.since(last) < COMMIT_EVERY && now >= last {
-            self.parts.published.beat(now);
+            self.parts.published.beat();
         } else {
             self.show(now);
         }

@@ -6,14 +6,14 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::Error;
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, micros};
 use crate::notification::Message;
 
-/// Longer than any wait for another try: receivers are believed up to an hour.
-const LONGEST_WAIT: Duration = Duration::from_secs(2 * 3600);
+/// The longest wait for another try: receivers are believed up to an hour.
+const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
 
-/// The delivery's own connection to the state file.
-pub struct Outbox(Connection);
+/// The delivery's own connection to the state file, and when it was last asked what is due.
+pub struct Outbox(Connection, Timestamp);
 
 /// A notice that is due.
 #[derive(Clone, Debug)]
@@ -72,7 +72,7 @@ pub(super) fn bury(transaction: &Transaction<'_>, id: &str, answer: &str, now: T
 
 impl Outbox {
     pub(super) fn new(connection: Connection) -> Outbox {
-        Outbox(connection)
+        Outbox(connection, Timestamp::MIN)
     }
 
     /// The next notice of a notifier that is due. One that cannot be read becomes a dead letter.
@@ -81,6 +81,7 @@ impl Outbox {
     ///
     /// If SQLite refuses.
     pub fn next_due(&mut self, notifier: &str, now: Timestamp) -> Result<Option<Owed>, Error> {
+        self.follow_clock(notifier, now)?;
         while let Some((id, text, attempts, created)) = self.next_row(notifier, now)? {
             match serde_json::from_slice(&text) {
                 Ok(message) => return Ok(Some(Owed { message, attempts, created: Timestamp::from_micros(created) })),
@@ -90,12 +91,25 @@ impl Outbox {
         Ok(None)
     }
 
-    /// Id, message, attempts and age of the next row that is due. A time further off than any wait was set before the
-    /// clock was put back.
+    /// A clock that is put back makes no wait longer, nor the time until a notice is given up.
+    fn follow_clock(&mut self, notifier: &str, now: Timestamp) -> Result<(), Error> {
+        let back = micros(self.1.since(now));
+        if back > 0 {
+            let query = "UPDATE outbox SET created_us = created_us - ?2, next_attempt_us = next_attempt_us - ?2
+                 WHERE state = 'pending' AND notifier = ?1";
+            self.0.execute(query, params![notifier, back])?;
+        }
+        self.1 = now;
+        Ok(())
+    }
+
+    /// Id, message, attempts and age of the next row that is due. What was never tried is, whatever the clock says. A time
+    /// further off than any wait was set before the clock was put back, while nobody looked.
     fn next_row(&self, notifier: &str, now: Timestamp) -> Result<Option<DueRow>, Error> {
         let mut query = self.0.prepare_cached(
             "SELECT id, CAST(message AS BLOB), attempts, created_us FROM outbox
-             WHERE state = 'pending' AND notifier = ?1 AND (next_attempt_us <= ?2 OR next_attempt_us > ?3)
+             WHERE state = 'pending' AND notifier = ?1
+               AND (next_attempt_us <= ?2 OR next_attempt_us > ?3 OR attempts = 0)
              ORDER BY next_attempt_us, number LIMIT 1",
         )?;
         let furthest = now.plus(LONGEST_WAIT).as_micros();
@@ -159,10 +173,9 @@ impl Outbox {
     /// # Errors
     ///
     /// If SQLite refuses.
-    pub fn first_attempts_due(&self, now: Timestamp) -> Result<bool, Error> {
-        let query =
-            "SELECT count(*) > 0 FROM outbox WHERE state = 'pending' AND attempts = 0 AND next_attempt_us <= ?1";
-        Ok(self.0.query_row(query, [now.as_micros()], |row| row.get(0))?)
+    pub fn first_attempts_due(&self) -> Result<bool, Error> {
+        let query = "SELECT count(*) > 0 FROM outbox WHERE state = 'pending' AND attempts = 0";
+        Ok(self.0.query_row(query, [], |row| row.get(0))?)
     }
 
     /// Gives up what is owed to notifiers that are not among `known`; gives their number.

@@ -5,6 +5,7 @@
 #![allow(clippy::cast_precision_loss, reason = "tests count in small numbers")]
 
 mod architecture;
+mod clock;
 mod config;
 mod demo;
 mod end_to_end;
