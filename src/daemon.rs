@@ -10,6 +10,7 @@ pub mod delivery;
 pub mod engine;
 pub mod intake;
 pub mod notices;
+mod pace;
 mod positions;
 pub mod restart;
 pub mod snapshots;
@@ -31,6 +32,7 @@ use tracing::{error, info, warn};
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::failpoint::reach;
 use crate::notification::Rendering;
 use crate::notifier;
 use crate::source::kafka::Kafka;
@@ -84,17 +86,12 @@ impl Daemon {
             error!(file = %aside.display(), "the state file was damaged or of another version; it was set aside, beginning anew");
         }
         let published = Published::default();
-        published.beat(clock.now());
+        published.beat();
         published.reloaded(true);
         let mut outbox = state.outbox()?;
         let web = match config.web.listen {
             Some(address) => {
-                let pages = web::Pages {
-                    published: published.clone(),
-                    clock: Arc::clone(&clock),
-                    metrics,
-                    outbox: state.outbox()?,
-                };
+                let pages = web::Pages { published: published.clone(), metrics, outbox: state.outbox()? };
                 Some(
                     web::serve(address, pages)
                         .await
@@ -179,7 +176,7 @@ impl Daemon {
         join(self.engine);
         self.couriers.bell.lock().unwrap_or_else(PoisonError::into_inner).ring();
         let deadline = Instant::now() + FAREWELL;
-        while Instant::now() < deadline && something_is_due(&self.state_directory, &*self.clock) {
+        while Instant::now() < deadline && something_is_due(&self.state_directory) {
             std::thread::sleep(Duration::from_millis(50));
         }
         self.couriers.stop(Instant::now() + IN_FLIGHT);
@@ -188,8 +185,8 @@ impl Daemon {
     }
 }
 
-fn something_is_due(directory: &std::path::Path, clock: &dyn Clock) -> bool {
-    let due = State::another_outbox(directory).and_then(|outbox| outbox.first_attempts_due(clock.now()));
+fn something_is_due(directory: &std::path::Path) -> bool {
+    let due = State::another_outbox(directory).and_then(|outbox| outbox.first_attempts_due());
     due.unwrap_or(false)
 }
 
@@ -254,7 +251,7 @@ impl Beginning {
         let Beginning { config, state, notifiers, clock, published, bell, stopping, next_reload } = self;
         let watchdog = systemd::Watchdog::from_environment();
         let beat = || {
-            published.beat(clock.now());
+            published.beat();
             watchdog.ping();
         };
         let keep_waiting = || {
@@ -320,7 +317,9 @@ fn start_reader(
                 return;
             }
             if let Some(positions) = published.take_positions() {
+                reach("offsets.before");
                 source.publish_positions(&positions);
+                reach("offsets.after");
             }
         }
         // The engine commits before the source is closed, which may take its time.

@@ -20,6 +20,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::alert::Transition;
 use crate::clock::Timestamp;
+use crate::failpoint::reach;
 use crate::notification::{Message, Receiver};
 use crate::pipeline::Saved;
 use crate::source::Partition;
@@ -238,10 +239,12 @@ impl State {
     /// If SQLite refuses (a full disk, for one); then nothing has changed and the same commit may be tried again.
     pub fn commit(&mut self, commit: &Commit<'_>) -> Result<(), Error> {
         let blob = postcard::to_stdvec(commit.saved)?;
+        reach("commit.before");
         let transaction = self.connection.transaction()?;
         transaction
             .prepare_cached("INSERT OR REPLACE INTO checkpoint (id, at_us, saved) VALUES (1, ?1, ?2)")?
             .execute(params![commit.now.as_micros(), blob])?;
+        reach("commit.half");
         write_positions(&transaction, commit)?;
         for transition in commit.transitions {
             write_transition(&transaction, transition)?;
@@ -266,7 +269,9 @@ impl State {
                     .execute(params![incident, notifier, recipient, commit.now.as_micros()])?;
             }
         }
+        reach("commit.written");
         transaction.commit()?;
+        reach("commit.after");
         Ok(())
     }
 
@@ -286,6 +291,7 @@ impl State {
     /// If SQLite refuses; then the one before it stays.
     pub fn name_snapshot(&self, snapshot: &Snapshot) -> Result<(), Error> {
         snapshot::name(&self.connection, snapshot)?;
+        reach("snapshot.named");
         snapshot::remove_others(&self.directory, Some(&snapshot.file));
         Ok(())
     }

@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use tracing::{error, info, warn};
 
 use crate::clock::{Clock, Timestamp};
+use crate::failpoint::reach;
 use crate::metrics::NOTICES;
 use crate::notification::{self, Receiver, Rendering};
 use crate::notifier::{Notifier, SendError, retry_delay};
@@ -122,9 +123,12 @@ impl Delivery {
     fn deliver_next(&mut self) -> Result<bool, crate::state::Error> {
         self.note_last()?;
         let Some(owed) = self.outbox.next_due(&self.name, self.clock.now())? else { return Ok(false) };
+        reach("attempt.before");
         let outcome = self.runtime.block_on(self.notifier.send(&owed.message));
         self.unnoted = Some((owed, outcome));
+        reach("attempt.answered");
         self.note_last()?;
+        reach("attempt.after");
         Ok(true)
     }
 
@@ -166,13 +170,6 @@ impl Delivery {
     /// Gives a notice up, visibly, and tells everybody else. The failure of such a telling is not told in turn.
     fn bury(&mut self, owed: &Owed, reason: &str, now: Timestamp) -> Result<(), crate::state::Error> {
         let message = &owed.message;
-        error!(
-            notifier = self.name,
-            recipient = message.recipient,
-            id = message.id,
-            reason,
-            "notice given up: a dead letter"
-        );
         let is_other = |r: &&Receiver| r.notifier != message.notifier || r.recipient != message.recipient;
         let told: Vec<_> = match notification::is_delivery_failure(message) {
             true => Vec::new(),
@@ -184,6 +181,8 @@ impl Delivery {
                 .collect(),
         };
         self.outbox.dead(&message.id, reason, &told, now)?;
+        let (name, recipient, id) = (self.name.as_str(), message.recipient.as_str(), message.id.as_str());
+        error!(notifier = name, recipient, id, reason, "notice given up: a dead letter");
         self.bell.ring();
         Ok(())
     }

@@ -15,11 +15,13 @@ use super::backlog::Backlog;
 use super::delivery::Bell;
 use super::intake::Intake;
 use super::notices::{self, Beginnings};
+use super::pace::Pace;
 use super::positions::Positions;
 use super::snapshots::Snapshots;
 use super::status::{Published, Status};
 use crate::alert::Transition;
 use crate::clock::{Clock, Timestamp};
+use crate::failpoint::reach;
 use crate::metrics;
 use crate::notification::{Message, Receiver, Rendering};
 use crate::pipeline::Options;
@@ -78,6 +80,7 @@ pub struct Engine {
     /// Messages of while we are catching up, for the digest.
     held: Vec<Message>,
     backlog: Backlog,
+    pace: Pace,
     catching_up: bool,
     /// The state file may hold messages that wait for a digest.
     owes_digest: bool,
@@ -128,6 +131,7 @@ impl Engine {
             messages: Vec::new(),
             held: Vec::new(),
             backlog: Backlog::default(),
+            pace: Pace::new(now, instant),
             catching_up: false,
             // A crash may have left some.
             owes_digest: true,
@@ -166,7 +170,8 @@ impl Engine {
                 self.reload(*reload, now);
             }
             self.positions.watch_ends(self.polled_at, self.parts.idle_after, &mut self.parts.intake);
-            let transitions = self.parts.intake.pipeline.advance(now);
+            let believed = self.pace.believed(now, self.polled_at);
+            let transitions = self.parts.intake.pipeline.advance(believed);
             self.gather(transitions, now);
             self.commit_if_due(now);
             self.publish(now);
@@ -187,13 +192,14 @@ impl Engine {
     fn take(&mut self, polled: &Polled, partitions: &[Partition], now: Timestamp) {
         self.parts.intake.expect_partitions(partitions);
         self.positions.grow(partitions.len(), &self.parts.intake);
+        let furthest = self.pace.furthest(now, self.polled_at);
         for gap in &polled.gaps {
             self.note_gap(gap);
         }
         for record in polled.batch.records() {
             let before = self.positions.before(&record, &self.parts.intake);
             let reached = self.parts.intake.pipeline.watermark();
-            self.parts.intake.take_record(&record, now);
+            self.parts.intake.take_record(&record, furthest);
             self.positions.took(&record, before, reached, &self.parts.intake);
         }
         self.positions.note_ends(polled, self.polled_at);
@@ -252,6 +258,7 @@ impl Engine {
         }
         self.told.extend(told);
         self.transitions.extend(transitions);
+        reach("decided");
     }
 
     fn commit_if_due(&mut self, now: Timestamp) {
@@ -311,7 +318,7 @@ impl Engine {
             self.parts.bell.lock().unwrap_or_else(PoisonError::into_inner).ring();
         }
         self.held.clear();
-        if self.owes_digest && !self.catching_up {
+        if self.owes_digest && !self.catching_up && self.positions.are_known() {
             self.tell_digests(now);
         }
         if std::mem::take(&mut self.notifiers_changed) {
@@ -392,7 +399,7 @@ impl Engine {
     fn publish(&mut self, now: Timestamp) {
         let last = self.parts.published.at();
         if now.since(last) < COMMIT_EVERY && now >= last {
-            self.parts.published.beat(now);
+            self.parts.published.beat();
         } else {
             self.show(now);
         }

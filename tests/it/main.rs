@@ -5,10 +5,12 @@
 #![allow(clippy::cast_precision_loss, reason = "tests count in small numbers")]
 
 mod architecture;
+mod clock;
 mod config;
 mod demo;
 mod end_to_end;
 mod exact;
+mod faults;
 mod given;
 mod indicator;
 mod ingest;
