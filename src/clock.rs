@@ -104,6 +104,12 @@ impl TickGrid {
         at.0.div_euclid(self.length_micros)
     }
 
+    /// The tick in which `at` lies, and how many microseconds after its beginning; ticks are shorter than 71 minutes.
+    pub fn split(self, at: Timestamp) -> (Tick, u32) {
+        let offset = at.0.rem_euclid(self.length_micros);
+        (self.tick_of(at), u32::try_from(offset).unwrap_or(u32::MAX))
+    }
+
     /// The first instant after `tick`.
     pub fn end_of(self, tick: Tick) -> Timestamp {
         Timestamp(tick.saturating_add(1).saturating_mul(self.length_micros))

@@ -245,6 +245,7 @@ impl Pipeline {
         let saved = self.save();
         let mut next = Pipeline::new(options, key);
         std::mem::swap(&mut next.registry, &mut self.registry);
+        std::mem::swap(&mut next.classes, &mut self.classes);
         std::mem::swap(&mut next.join, &mut self.join);
         next.configure();
         let ended = next.restore(saved);
