@@ -26,11 +26,7 @@ impl Entry {
 pub(super) type Found = (Timestamp, f64);
 
 /// Total order of predictions of one id: time, then content.
-pub(super) fn order(
-    at: Timestamp,
-    sample: &Sample,
-    meaning: &impl Meaning,
-) -> (Timestamp, u64, u64, u64, u64) {
+pub(super) fn order(at: Timestamp, sample: &Sample, meaning: &impl Meaning) -> (Timestamp, u64, u64, u64, u64) {
     let bits = |number: Option<f64>| number.map_or(u64::MAX, f64::to_bits);
     let rank = meaning.rank_of(sample.slice);
     (at, sample.answer.value.to_bits(), bits(sample.answer.score), bits(sample.age_seconds), rank)

@@ -198,8 +198,7 @@ impl<R: Row> Table<R> {
     }
 
     fn new_chunk(&mut self, place: Place) -> ChunkId {
-        let chunk =
-            Chunk { place, rows: Arc::new(Rows { rows: Vec::new(), ages: Vec::new() }), live: 0, passed: 0 };
+        let chunk = Chunk { place, rows: Arc::new(Rows { rows: Vec::new(), ages: Vec::new() }), live: 0, passed: 0 };
         let id = match self.free.pop() {
             Some(id) => {
                 self.chunks[id as usize] = chunk;
