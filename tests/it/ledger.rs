@@ -108,11 +108,9 @@ fn check(notice: &Notice, owed: &Alerts, got: &BTreeMap<Notice, (Alerts, Fate<'_
             None => Err(format!("{notice:?} was owed and never tried")),
         };
     }
-    let silence = change == "data back";
     let was_told = |alert: &&_| {
         got.iter().any(|((other, _, other_rule, begun), (alerts, fate))| {
-            let trouble =
-                TROUBLE.contains(&begun.as_str()) && ["no data", "labels late"].contains(&begun.as_str()) == silence;
+            let trouble = TROUBLE.contains(&begun.as_str()) && is_silence(begun) == is_silence(change);
             (other, other_rule) == (to, rule) && trouble && alerts.contains(alert) && fate.received.is_some()
         })
     };
@@ -126,14 +124,19 @@ fn check(notice: &Notice, owed: &Alerts, got: &BTreeMap<Notice, (Alerts, Fate<'_
     }
 }
 
-/// To each receiver, what there is to say of one alert comes in the order in which it happened.
+/// Whether a change is one of an alert's silences, which are incidents of their own.
+fn is_silence(change: &str) -> bool {
+    ["no data", "labels late", "data back"].contains(&change)
+}
+
+/// To each receiver, what there is to say of one incident comes in the order in which it happened.
 fn in_order(got: &BTreeMap<Notice, (Alerts, Fate<'_>)>) -> Result<(), String> {
     let mut last: BTreeMap<_, (usize, &str)> = BTreeMap::new();
     // By receiver, then by time.
-    for ((to, _, rule, _), (alerts, fate)) in got {
+    for ((to, _, rule, change), (alerts, fate)) in got {
         let Some(place) = fate.received else { continue };
         for alert in alerts {
-            let before = last.insert((to, rule, alert.clone()), (place, &fate.message.id));
+            let before = last.insert((to, rule, is_silence(change), alert.clone()), (place, &fate.message.id));
             if let Some((_, id)) = before.filter(|(before, _)| *before > place) {
                 return Err(format!("{} has overtaken {id}", fate.message.id));
             }
