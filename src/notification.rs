@@ -25,7 +25,6 @@ mod words;
 
 pub use group::{Notice, notices};
 
-use body::Templates;
 use view::View;
 use words::clean;
 
@@ -153,7 +152,7 @@ pub fn test_notice(receiver: &Receiver, now: Timestamp, options: &Rendering) -> 
 }
 
 fn compose(id: String, view: &View, receiver: &Receiver, headers: Vec<(String, String)>) -> Message {
-    let body = body::render(view, &Templates::BUILTIN);
+    let body = body::render(view);
     Message {
         id,
         thread: None,

@@ -122,7 +122,9 @@ impl Engine {
     /// An engine that goes on from `next_offsets`, in the order of the source's partitions. `transitions` are what the
     /// start itself brought about: the ends of alerts whose rules are gone.
     pub fn new(parts: Parts, next_offsets: &[i64], transitions: Vec<Transition>) -> Engine {
-        let (now, instant) = (parts.clock.now(), Instant::now());
+        let (now, instant) = (parts.clock.now(), parts.clock.instant());
+        // A crash may have left some. They are told once it shows that we are not, or no longer, catching up.
+        let owes_digest = parts.state.held().map_or(true, |held| !held.is_empty());
         let mut engine = Engine {
             positions: Positions::new(next_offsets, &parts.intake),
             parts,
@@ -132,16 +134,16 @@ impl Engine {
             held: Vec::new(),
             backlog: Backlog::default(),
             pace: Pace::new(now, instant),
-            catching_up: false,
-            // A crash may have left some.
-            owes_digest: true,
+            catching_up: owes_digest,
+            owes_digest,
             told: Beginnings::new(),
             gaps: BTreeMap::new(),
             committed_at: instant,
             commit_took: Duration::ZERO,
             pruned_at: instant,
             healthy: true,
-            notifiers_changed: false,
+            // A digest may be owed to a notifier that has left while we were away.
+            notifiers_changed: owes_digest,
         };
         engine.gather(transitions, now);
         // A crash before the first batch must not begin elsewhere.
@@ -151,38 +153,60 @@ impl Engine {
 
     /// Runs until it is told to stop, then commits a last time. `beat` is called at least every second or so.
     pub fn run(mut self, inbox: &Inbox<Input>, beat: impl Fn()) {
+        let mut owes_seals = false;
         loop {
             // Months of empty ticks are sealed bit by bit, between batches.
-            let patience = if self.parts.intake.pipeline.owes_seals() { Duration::ZERO } else { LOOK_EVERY };
+            let patience = if owes_seals { Duration::ZERO } else { LOOK_EVERY };
             let input = match inbox.recv_timeout(patience) {
                 Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(input) => Some(input),
                 Err(RecvTimeoutError::Timeout) => None,
             };
-            let now = self.parts.clock.now();
-            if let Some(Input::Polled(polled, partitions, polled_at)) = input {
-                self.polled_at = polled_at;
-                self.take(&polled, &partitions, now);
-                self.watch_backlog(now);
-            }
-            let reload = self.parts.next_reload.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(reload) = reload {
-                self.reload(*reload, now);
-            }
-            self.positions.watch_ends(self.polled_at, self.parts.idle_after, &mut self.parts.intake);
-            let believed = self.pace.believed(now, self.polled_at);
-            let transitions = self.parts.intake.pipeline.advance(believed);
-            self.gather(transitions, now);
-            self.commit_if_due(now);
-            self.publish(now);
+            owes_seals = match input {
+                Some(Input::Polled(polled, partitions, at)) => self.turn(Some((&polled, &partitions, at))),
+                _ => self.turn(None),
+            };
             beat();
         }
+        self.end();
+        self.save_join_at_the_end(beat);
+    }
+
+    /// One turn: takes in what the source brought, with its partitions as of then and when it was asked, then a reload,
+    /// then seals what can be sealed, and commits if it is time. Gives whether there is more to seal.
+    pub fn turn(&mut self, brought: Option<(&Polled, &[Partition], Instant)>) -> bool {
+        let now = self.parts.clock.now();
+        if let Some((polled, partitions, polled_at)) = brought {
+            self.polled_at = polled_at;
+            self.take(polled, partitions, now);
+            self.watch_backlog(now);
+        }
+        let reload = self.parts.next_reload.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(reload) = reload {
+            self.reload(*reload, now);
+        }
+        self.positions.watch_ends(self.polled_at, self.parts.idle_after, &mut self.parts.intake);
+        let believed = self.pace.believed(now, self.polled_at);
+        let transitions = self.parts.intake.pipeline.advance(believed);
+        self.gather(transitions, now);
+        self.commit_if_due(now);
+        self.publish(now);
+        self.parts.intake.pipeline.owes_seals()
+    }
+
+    /// Commits a last time.
+    pub fn end(&mut self) {
         let now = self.parts.clock.now();
         self.commit(now);
         self.publish(now);
+    }
+
+    /// So that the next start has nothing to read again.
+    fn save_join_at_the_end(self, beat: impl Fn()) {
+        let (now, positions, healthy) = (self.parts.clock.now(), self.positions, self.healthy);
         let Parts { snapshots, state, intake, .. } = self.parts;
-        if self.healthy
-            && let Some(last) = snapshots.last(&intake.pipeline, self.positions.now(&intake), now, &beat)
+        if healthy
+            && let Some(last) = snapshots.last(&intake.pipeline, positions.now(&intake), now, beat)
             && let Err(problem) = state.name_snapshot(&last)
         {
             warn!(%problem, "the last snapshot cannot be named; the next start reads more of the source");
@@ -251,7 +275,8 @@ impl Engine {
             }
         };
         let (messages, told) = notices::owed(&transitions, &self.parts.receivers, lookup, now, &self.parts.rendering);
-        if self.catching_up {
+        // What comes before the digest is out belongs into it: told alone, it would contradict a digest that comes later.
+        if self.catching_up || self.owes_digest {
             self.held.extend(messages);
         } else {
             self.messages.extend(messages);
@@ -267,13 +292,17 @@ impl Engine {
             true => COMMIT_EVERY.max(self.commit_took * COMMIT_SHARE).min(COMMIT_LATEST),
             false => COMMIT_AGAIN,
         };
-        if self.committed_at.elapsed() >= pause {
+        if self.since(self.committed_at) >= pause {
             self.commit(now);
         }
     }
 
+    fn since(&self, earlier: Instant) -> Duration {
+        self.parts.clock.instant().saturating_duration_since(earlier)
+    }
+
     fn commit(&mut self, now: Timestamp) {
-        let begun = Instant::now();
+        let begun = self.parts.clock.instant();
         self.positions.mark_now_and_then(&self.parts.intake);
         let saved = self.parts.intake.pipeline.save();
         let is_configured = |message: &&Message| self.parts.receivers.iter().any(|r| r.notifier == message.notifier);
@@ -290,8 +319,8 @@ impl Engine {
             told: &self.told,
         };
         let committed = self.parts.state.commit(&commit);
-        self.committed_at = Instant::now();
-        self.commit_took = begun.elapsed();
+        self.committed_at = self.parts.clock.instant();
+        self.commit_took = self.committed_at.saturating_duration_since(begun);
         ::metrics::gauge!(metrics::COMMIT_SECONDS.name).set(self.commit_took.as_secs_f64());
         match committed {
             Ok(()) => self.committed(now),
@@ -326,8 +355,8 @@ impl Engine {
         }
         self.parts.published.positions((0..).zip(self.positions.next_offsets()).collect());
         self.save_join(now);
-        if self.pruned_at.elapsed() >= PRUNE_EVERY {
-            self.pruned_at = Instant::now();
+        if self.since(self.pruned_at) >= PRUNE_EVERY {
+            self.pruned_at = self.parts.clock.instant();
             let horizon = self.parts.intake.pipeline.join_horizon().unwrap_or(Timestamp::MIN);
             if let Err(problem) = self.parts.state.prune(horizon, now) {
                 warn!(%problem, "history cannot be pruned");

@@ -68,7 +68,7 @@ pub(super) fn insert(transaction: &Transaction<'_>, message: &Message, now: Time
     for incident in &message.incidents {
         about.execute(params![number, incident, trouble])?;
     }
-    if trouble { owe_the_end(transaction, &message.id) } else { give_up_alone(transaction, &message.id, now) }
+    if trouble { owe_the_end(transaction, &message.id) } else { give_up_alone(transaction, &message.id, now).map(drop) }
 }
 
 /// Holds a notice back that is not on its way yet.
@@ -77,8 +77,8 @@ pub(super) fn hold(transaction: &Transaction<'_>, id: &str) -> Result<(), Error>
     Ok(())
 }
 
-/// Makes a notice a dead letter, and with it the ends that would now come alone.
-pub(super) fn bury(transaction: &Transaction<'_>, id: &str, answer: &str, now: Timestamp) -> Result<(), Error> {
+/// Makes a notice a dead letter, and with it the ends that would now come alone; gives their number.
+pub(super) fn bury(transaction: &Transaction<'_>, id: &str, answer: &str, now: Timestamp) -> Result<usize, Error> {
     transaction.execute(
         "UPDATE outbox SET state = 'dead', answer = ?2, ended_us = ?3 WHERE id = ?1",
         params![id, answer, now.as_micros()],
@@ -107,7 +107,7 @@ pub(super) fn owe_the_end(connection: &Connection, id: &str) -> Result<(), Error
 }
 
 /// Gives up the ends among what this notice and others say of its incidents, if their beginnings are lost.
-fn give_up_alone(transaction: &Transaction<'_>, id: &str, now: Timestamp) -> Result<(), Error> {
+fn give_up_alone(transaction: &Transaction<'_>, id: &str, now: Timestamp) -> Result<usize, Error> {
     let mut ends = transaction.prepare_cached(
         "UPDATE outbox SET state = 'dead', answer = ?2, ended_us = ?3
          WHERE state IN ('pending', 'held') AND number IN (
@@ -118,8 +118,7 @@ fn give_up_alone(transaction: &Transaction<'_>, id: &str, now: Timestamp) -> Res
                SELECT 1 FROM told WHERE told.incident = about.incident AND told.lost
                  AND told.notifier = outbox.notifier AND told.recipient = outbox.recipient)))",
     )?;
-    ends.execute(params![id, COMES_ALONE, now.as_micros()])?;
-    Ok(())
+    Ok(ends.execute(params![id, COMES_ALONE, now.as_micros()])?)
 }
 
 impl Outbox {
@@ -137,7 +136,7 @@ impl Outbox {
         while let Some((id, text, attempts, created)) = self.next_row(notifier, now)? {
             match serde_json::from_slice(&text) {
                 Ok(message) => return Ok(Some(Owed { message, attempts, created: Timestamp::from_micros(created) })),
-                Err(problem) => self.dead(&id, &format!("it cannot be read: {problem}"), &[], now)?,
+                Err(problem) => drop(self.dead(&id, &format!("it cannot be read: {problem}"), &[], now)?),
             }
         }
         Ok(None)
@@ -205,19 +204,20 @@ impl Outbox {
         Ok(())
     }
 
-    /// Never to be tried again; `told` are the notices that tell others about it, owed from now on.
+    /// Never to be tried again; `told` are the notices that tell others about it, owed from now on. Gives the number of
+    /// ends that would come alone now, and are dead with it.
     ///
     /// # Errors
     ///
     /// If SQLite refuses.
-    pub fn dead(&mut self, id: &str, answer: &str, told: &[Message], now: Timestamp) -> Result<(), Error> {
+    pub fn dead(&mut self, id: &str, answer: &str, told: &[Message], now: Timestamp) -> Result<usize, Error> {
         let transaction = self.0.transaction()?;
-        bury(&transaction, id, answer, now)?;
+        let alone = bury(&transaction, id, answer, now)?;
         for message in told {
             insert(&transaction, message, now)?;
         }
         transaction.commit()?;
-        Ok(())
+        Ok(alone)
     }
 
     /// Whether a notice is due that was never tried.
