@@ -44,6 +44,9 @@ pub struct Message {
     /// The `id`s that open the threads of its incidents, its own left out, separated by spaces; `None` if that leaves
     /// none. There need not be a message of that id.
     pub thread: Option<String>,
+    /// The incidents that it is about.
+    #[serde(default)]
+    pub incidents: Vec<String>,
     /// Name of the notifier.
     pub notifier: String,
     /// Address at that notifier: a mail address, or the webhook's name.
@@ -89,6 +92,7 @@ pub fn render(notice: &Notice<'_>, receiver: &Receiver, now: Timestamp, options:
     headers.extend(notice_headers(notice));
     Message {
         thread: thread(notice, &id, &key),
+        incidents: notice.transitions().filter_map(|transition| transition.incident.clone()).collect(),
         json: payload::of_notice(notice, &id, now, options),
         ..compose(id, &view, receiver, headers)
     }
@@ -123,8 +127,16 @@ pub fn digest(held: &[Message], receiver: &Receiver, now: Timestamp, options: &R
     roots.dedup();
     roots.truncate(LISTED_MAX);
     debug_assert_eq!(last.recipient, receiver.recipient);
+    let mut incidents: Vec<String> = held.iter().flat_map(|message| message.incidents.clone()).collect();
+    incidents.sort();
+    incidents.dedup();
     let message = compose(id, &view, receiver, system_headers("caught_up", now));
-    Some(Message { json, thread: Some(roots.join(" ")), ..message })
+    Some(Message { json, thread: Some(roots.join(" ")), incidents, ..message })
+}
+
+/// Whether a message says that something is wrong with its incidents: then their end is owed.
+pub fn is_trouble(message: &Message) -> bool {
+    digest::is_trouble(message) || digest::state(message) == "caught_up"
 }
 
 /// Whether a message is of [`delivery_failure`]: its own failure is not told in turn.
@@ -145,6 +157,7 @@ fn compose(id: String, view: &View, receiver: &Receiver, headers: Vec<(String, S
     Message {
         id,
         thread: None,
+        incidents: Vec::new(),
         notifier: receiver.notifier.clone(),
         recipient: receiver.recipient.clone(),
         subject: view.subject.clone(),

@@ -2,7 +2,7 @@
 //!
 //! One transaction ([`State::commit`]) takes the source positions, the core's state, the transitions and the notices
 //! that they owe, so that after a crash either all of them happened or none did. The file is in WAL mode and readable
-//! with `sqlite3`; `schema.sql` describes its tables. A second process on the same directory is refused. A damaged file
+//! with `sqlite3`; `schema/` describes its tables, format by format. A second process on the same directory is refused. A damaged file
 //! is set aside, not a reason to stay down.
 
 mod file;
@@ -23,12 +23,10 @@ use crate::notification::{Message, Receiver};
 use crate::pipeline::Saved;
 use crate::source::Partition;
 use crate::watermark::Frontier;
-use file::connect;
+use file::{FORMAT, connect};
 pub use inspection::{Inspection, OpenIncident, Undelivered};
 pub use outbox::{Outbox, OutboxCounts, Owed};
 
-/// Version of the schema and of what the checkpoint holds. A file of another version is set aside.
-const FORMAT: i64 = 1;
 /// How long transitions and delivered notices are kept.
 const HISTORY: Duration = Duration::from_secs(90 * 86_400);
 /// Why a notice is dead whose notifier is gone.
@@ -55,6 +53,12 @@ pub enum Error {
     /// A newer version wrote it.
     #[error("the state file is of format {format}, this version reads up to {FORMAT}; use the version that wrote it")]
     Newer {
+        /// Its format.
+        format: i64,
+    },
+    /// An older version wrote it.
+    #[error("the state file is of format {format}; the daemon brings it to {FORMAT} when it starts")]
+    Older {
         /// Its format.
         format: i64,
     },

@@ -20,8 +20,8 @@ pub(super) struct Sorted<'m> {
 pub(super) fn sort(held: &[Message]) -> Sorted<'_> {
     let mut incidents: Vec<(&str, &Message, &Message)> = Vec::new();
     for message in held {
-        for id in header(message, "X-Modelwatch-Incident").split(", ") {
-            match incidents.iter_mut().find(|(known, ..)| *known == id) {
+        for id in &message.incidents {
+            match incidents.iter_mut().find(|(known, ..)| known == id) {
                 Some((_, _, last)) => *last = message,
                 None => incidents.push((id, message, message)),
             }
@@ -42,12 +42,14 @@ pub(super) fn sort(held: &[Message]) -> Sorted<'_> {
     sorted
 }
 
-fn is_trouble(message: &Message) -> bool {
-    ["firing", "repeat", "no_data", "labels_late"].contains(&header(message, "X-Modelwatch-State"))
+pub(super) fn is_trouble(message: &Message) -> bool {
+    ["firing", "repeat", "no_data", "labels_late"].contains(&state(message))
 }
 
-fn header<'m>(message: &'m Message, name: &str) -> &'m str {
-    message.headers.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value.as_str())
+/// What a message says that its incidents are.
+pub(super) fn state(message: &Message) -> &str {
+    let state = message.headers.iter().find(|(name, _)| name == "X-Modelwatch-State");
+    state.map_or("", |(_, value)| value.as_str())
 }
 
 #[cfg(test)]
@@ -58,15 +60,13 @@ mod tests {
         Message {
             id: id.to_owned(),
             thread: None,
+            incidents: incidents.split(", ").map(str::to_owned).collect(),
             notifier: "oncall".to_owned(),
             recipient: "a@example.org".to_owned(),
             subject: format!("{state} {incidents}"),
             text: String::new(),
             html: String::new(),
-            headers: vec![
-                ("X-Modelwatch-State".to_owned(), state.to_owned()),
-                ("X-Modelwatch-Incident".to_owned(), incidents.to_owned()),
-            ],
+            headers: vec![("X-Modelwatch-State".to_owned(), state.to_owned())],
             json: "{}".to_owned(),
         }
     }

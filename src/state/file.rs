@@ -6,9 +6,15 @@ use std::time::Duration;
 use rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{Error, FILE, FORMAT};
+use super::{Error, FILE};
 use crate::clock::Timestamp;
 use crate::pipeline::Saved;
+
+/// What leads from each format to the next; a new file takes all steps. One that was released is never changed.
+const STEPS: &[&str] = &[include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+/// The format of this version: of the schema and of what the checkpoint holds.
+#[expect(clippy::cast_possible_wrap, reason = "a handful")]
+pub(super) const FORMAT: i64 = STEPS.len() as i64;
 
 /// Opens the file in `directory`. Damage is no reason to stay down: the damaged file is set aside, under a name with
 /// `now` in it that is given back, and a new one is made.
@@ -26,13 +32,15 @@ pub(super) fn open(directory: &Path, now: Timestamp) -> Result<(Connection, Opti
                     directory.join(format!("{}{suffix}", aside.display())),
                 );
             }
-            Ok((connect(&path)?, Some(aside)))
+            let mut connection = connect(&path)?;
+            migrate(&mut connection)?;
+            Ok((connection, Some(aside)))
         }
         opened => Ok((opened?, None)),
     }
 }
 
-/// A connection to the file, which is made if it is not there.
+/// A connection to the file, which is made, empty, if it is not there.
 pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     keep_log(&connection, true)?;
@@ -40,10 +48,6 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "journal_mode", "wal")?;
     // Power loss must not lose a commit: what is told outside depends on it.
     connection.pragma_update(None, "synchronous", "full")?;
-    if format_of(&connection)? == 0 {
-        let schema = include_str!("schema.sql");
-        connection.execute_batch(&format!("BEGIN; {schema} PRAGMA user_version = {FORMAT}; COMMIT;"))?;
-    }
     keep_log(&connection, false)?;
     Ok(connection)
 }
@@ -53,23 +57,37 @@ fn keep_log(connection: &Connection, keep: bool) -> rusqlite::Result<()> {
     connection.set_db_config(SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep).map(drop)
 }
 
-fn format_of(connection: &Connection) -> rusqlite::Result<i64> {
+/// Brings a file of an older format up to this version's, step by step.
+fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+    let reached = usize::try_from(format_of(connection)?).map_err(|_| rusqlite::Error::InvalidQuery)?;
+    for (format, step) in (1..).zip(STEPS).skip(reached) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(step)?;
+        transaction.pragma_update(None, "user_version", format)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+/// The format of a file; zero if it is empty.
+pub(super) fn format_of(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
 /// Opens the file and makes sure that all of it can be read; damage is an error.
 fn connect_and_verify(path: &Path) -> Result<Connection, Error> {
-    let connection = connect(path)?;
+    let mut connection = connect(path)?;
     keep_log(&connection, true)?;
     let format = format_of(&connection)?;
     if format > FORMAT {
         return Err(Error::Newer { format });
     }
+    migrate(&mut connection)?;
     let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     let saved: Option<Vec<u8>> =
         connection.query_row("SELECT saved FROM checkpoint", [], |row| row.get(0)).optional()?;
     let readable = saved.is_none_or(|saved| postcard::from_bytes::<Saved>(&saved).is_ok());
-    if format != FORMAT || verdict != "ok" || !readable {
+    if verdict != "ok" || !readable {
         return Err(rusqlite::Error::InvalidQuery.into());
     }
     keep_log(&connection, false)?;

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Error, FILE, connect};
+use super::file::format_of;
+use super::{Error, FILE, FORMAT, connect};
 use crate::clock::Timestamp;
 use crate::source::Partition;
 
@@ -53,10 +54,18 @@ impl Inspection {
     ///
     /// # Errors
     ///
-    /// If SQLite refuses.
+    /// If SQLite refuses, or the file is of another format: only its owner may change that.
     pub fn open(directory: &Path) -> Result<Option<Inspection>, Error> {
         let path = directory.join(FILE);
-        if path.exists() { Ok(Some(Inspection(connect(&path)?))) } else { Ok(None) }
+        if !path.exists() {
+            return Ok(None);
+        }
+        let connection = connect(&path)?;
+        match format_of(&connection)? {
+            format if format < FORMAT => Err(Error::Older { format }),
+            format if format > FORMAT => Err(Error::Newer { format }),
+            _ => Ok(Some(Inspection(connection))),
+        }
     }
 
     /// When the last checkpoint was made.

@@ -27,6 +27,7 @@ fn message(id: &str) -> Message {
     Message {
         id: id.to_owned(),
         thread: None,
+        incidents: Vec::new(),
         notifier: "oncall".to_owned(),
         recipient: "a@example.org".to_owned(),
         subject: "subject".to_owned(),
@@ -209,9 +210,12 @@ fn a_checkpoint_that_cannot_be_read_is_damage_and_one_of_a_newer_version_is_left
     let mut state = open(directory.path());
     commit(&mut state, &[(partition(0), 7)], &[], &[]);
     drop(state);
+    let file_now = rusqlite::Connection::open(&file).unwrap();
+    let format: i64 = file_now.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
     change("PRAGMA user_version = 99");
     assert!(matches!(State::open(directory.path(), at(8)), Err(Error::Newer { format: 99 })));
-    change("PRAGMA user_version = 1; UPDATE checkpoint SET saved = x'ffffffffffffffffffffffff'");
+    assert!(matches!(Inspection::open(directory.path()), Err(Error::Newer { format: 99 })));
+    change(&format!("PRAGMA user_version = {format}; UPDATE checkpoint SET saved = x'ffffffffffffffffffffffff'"));
     let state = State::open(directory.path(), at(8)).unwrap();
     assert!(state.set_aside.is_some() && state.checkpoint().unwrap().is_none());
 }
@@ -270,4 +274,48 @@ fn a_notice_that_is_no_text_blocks_nobody() {
     let file = rusqlite::Connection::open(directory.path().join("modelwatch.db")).unwrap();
     file.execute_batch("UPDATE outbox SET message = CAST(x'ff' AS TEXT) WHERE id = 'a'").unwrap();
     assert_eq!(state.outbox().unwrap().next_due("oncall", at(100)).unwrap().unwrap().message, message("b"));
+}
+
+/// A file of format 1 with a notice of its time.
+fn first_format(directory: &Path) {
+    let file = rusqlite::Connection::open(directory.join("modelwatch.db")).unwrap();
+    file.execute_batch(include_str!("../../src/state/schema/1.sql")).unwrap();
+    file.execute_batch(
+        r#"INSERT INTO outbox (id, notifier, recipient, message, created_us, next_attempt_us) VALUES
+             ('m', 'oncall', 'a@example.org', '{"id":"m","thread":null,"notifier":"oncall","recipient":"a@example.org",
+               "subject":"s","text":"t","html":"h","headers":[["X-Modelwatch-State","firing"],
+               ["X-Modelwatch-Incident","0123456789ab, ba9876543210"]],"json":"{}"}', 1, 1),
+             ('broken', 'oncall', 'a@example.org', 'no message', 1, 1);
+           INSERT INTO told VALUES ('0123456789ab', 'oncall', 'a@example.org', 1);
+           PRAGMA user_version = 1;"#,
+    )
+    .unwrap();
+}
+
+/// Everything that defines the file's tables.
+fn schema(directory: &Path) -> Vec<(String, String)> {
+    let file = rusqlite::Connection::open(directory.join("modelwatch.db")).unwrap();
+    let mut query = file.prepare("SELECT name, sql FROM sqlite_schema WHERE sql NOT NULL ORDER BY name").unwrap();
+    query.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+#[test]
+fn a_file_of_an_older_format_is_brought_up_to_date_by_its_owner_alone() {
+    let [old, new] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    first_format(old.path());
+    assert!(matches!(Inspection::open(old.path()), Err(Error::Older { format: 1 })));
+    let state = open(old.path());
+    assert_eq!(state.set_aside, None);
+    assert_eq!(state.told("0123456789ab").unwrap().len(), 1);
+    let owed = state.outbox().unwrap().next_due("oncall", at(100)).unwrap().unwrap();
+    assert_eq!(owed.message.incidents, ["0123456789ab", "ba9876543210"]);
+    let about = "SELECT group_concat(incident || trouble) FROM about WHERE number = 1";
+    let file = rusqlite::Connection::open(old.path().join("modelwatch.db")).unwrap();
+    let about: String = file.query_row(about, [], |row| row.get(0)).unwrap();
+    assert_eq!(about, "0123456789ab1,ba98765432101");
+    drop(open(new.path()));
+    assert_eq!(schema(old.path()), schema(new.path()));
+    drop(state);
+    assert!(Inspection::open(old.path()).unwrap().is_some());
+    assert_eq!(open(old.path()).set_aside, None, "also the second time");
 }
