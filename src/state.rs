@@ -9,6 +9,7 @@ mod file;
 mod held;
 mod inspection;
 mod outbox;
+mod trouble;
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
@@ -26,6 +27,7 @@ use crate::watermark::Frontier;
 use file::{FORMAT, connect};
 pub use inspection::{Inspection, OpenIncident, Undelivered};
 pub use outbox::{Outbox, OutboxCounts, Owed};
+pub use trouble::NotedTrouble;
 
 /// How long transitions and delivered notices are kept.
 const HISTORY: Duration = Duration::from_secs(90 * 86_400);
@@ -108,6 +110,8 @@ pub struct Commit<'a> {
     pub held: &'a [Message],
     /// Who is told of the beginnings of which incidents.
     pub told: &'a BTreeMap<String, Vec<Receiver>>,
+    /// What is wrong with the watching itself, for the log.
+    pub troubles: &'a [NotedTrouble],
 }
 
 /// The open state file.
@@ -233,6 +237,9 @@ impl State {
         for transition in commit.transitions {
             write_transition(&transaction, transition)?;
         }
+        for trouble in commit.troubles {
+            trouble::write(&transaction, trouble)?;
+        }
         for message in commit.messages {
             outbox::insert(&transaction, message, commit.now)?;
         }
@@ -283,6 +290,7 @@ impl State {
         )?;
         let oldest = now.minus(HISTORY).as_micros();
         self.connection.execute("DELETE FROM transition_log WHERE at_us < ?1", [oldest])?;
+        self.connection.execute("DELETE FROM trouble_log WHERE at_us < ?1", [oldest])?;
         self.connection.execute("DELETE FROM outbox WHERE state = 'sent' AND created_us < ?1", [oldest])?;
         // An alert knows by itself which notifiers were told, should an incident last longer than that.
         self.connection.execute("DELETE FROM told WHERE at_us < ?1", [oldest])?;

@@ -4,6 +4,8 @@
 //! transaction; only then are the notices delivered and the positions published. A commit that fails (a full disk) is
 //! tried again with all that has gathered; nothing is told before it is durable.
 
+mod trouble;
+
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver as Inbox, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,12 +19,13 @@ use super::intake::Intake;
 use super::notices::{self, Told};
 use super::positions::Positions;
 use super::status::{Published, Status};
+use super::trouble::Troubles;
 use crate::alert::Transition;
 use crate::clock::{Clock, Timestamp};
 use crate::metrics;
 use crate::notification::{Message, Receiver, Rendering};
 use crate::pipeline::Options;
-use crate::source::{Gap, Partition, Polled};
+use crate::source::{Partition, Polled};
 use crate::state::{Commit, State};
 
 /// How long the engine waits for input before it looks at the clock.
@@ -60,6 +63,8 @@ pub struct Reload {
     pub idle_after: Duration,
     /// Who can be told.
     pub receivers: Vec<Receiver>,
+    /// Who is told of trouble.
+    pub trouble_receivers: Vec<Receiver>,
     /// How notices are written.
     pub rendering: Rendering,
 }
@@ -83,7 +88,8 @@ pub struct Engine {
     committed_at: Instant,
     commit_took: Duration,
     pruned_at: Instant,
-    healthy: bool,
+    /// Since when commits fail.
+    failing_since: Option<Timestamp>,
     /// Notifiers may have left the configuration: what is owed to them must be given up.
     notifiers_changed: bool,
 }
@@ -98,6 +104,10 @@ pub struct Parts {
     pub idle_after: Duration,
     /// Who can be told.
     pub receivers: Vec<Receiver>,
+    /// Who is told of trouble.
+    pub trouble_receivers: Vec<Receiver>,
+    /// What is wrong, also what the start itself has found.
+    pub troubles: Troubles,
     /// How notices are written.
     pub rendering: Rendering,
     /// Where the time comes from.
@@ -131,7 +141,7 @@ impl Engine {
             committed_at: instant,
             commit_took: Duration::ZERO,
             pruned_at: instant,
-            healthy: true,
+            failing_since: None,
             notifiers_changed: false,
         };
         engine.gather(transitions, now);
@@ -201,15 +211,6 @@ impl Engine {
         }
     }
 
-    fn note_gap(&mut self, gap: &Gap) {
-        let place = gap.partition.and_then(|index| self.parts.intake.partitions().get(index as usize));
-        warn!(?place, from = gap.from, to = gap.to, cause = gap.cause.name(), "records are missing");
-        *self.gaps.entry(gap.cause.name()).or_default() += 1;
-        if let Some(index) = gap.partition {
-            self.positions.jump(index, gap.to);
-        }
-    }
-
     /// Turns transitions into what is owed for them.
     fn gather(&mut self, transitions: Vec<Transition>, now: Timestamp) {
         if transitions.is_empty() {
@@ -243,8 +244,9 @@ impl Engine {
     }
 
     fn commit_if_due(&mut self, now: Timestamp) {
-        let pause = match self.healthy {
-            true if !self.transitions.is_empty() => Duration::ZERO,
+        let news = !self.transitions.is_empty() || !self.parts.troubles.noted().is_empty();
+        let pause = match self.failing_since.is_none() {
+            true if news => Duration::ZERO,
             true => COMMIT_EVERY.max(self.commit_took * COMMIT_SHARE).min(COMMIT_LATEST),
             false => COMMIT_AGAIN,
         };
@@ -256,6 +258,8 @@ impl Engine {
     fn commit(&mut self, now: Timestamp) {
         let begun = Instant::now();
         self.positions.mark_now_and_then(&self.parts.intake);
+        let Parts { troubles, trouble_receivers, rendering, .. } = &mut self.parts;
+        self.messages.extend(troubles.take_messages(trouble_receivers, now, rendering));
         let saved = self.parts.intake.pipeline.save();
         let is_configured = |message: &&Message| self.parts.receivers.iter().any(|r| r.notifier == message.notifier);
         let (messages, undeliverable): (Vec<&Message>, Vec<&Message>) = self.messages.iter().partition(is_configured);
@@ -269,6 +273,7 @@ impl Engine {
             undeliverable: &undeliverable,
             held: &self.held,
             told: &self.told,
+            troubles: self.parts.troubles.noted(),
         };
         let committed = self.parts.state.commit(&commit);
         self.committed_at = Instant::now();
@@ -277,18 +282,18 @@ impl Engine {
         match committed {
             Ok(()) => self.committed(now),
             Err(problem) => {
-                self.healthy = false;
                 ::metrics::counter!(metrics::COMMIT_FAILURES.name).increment(1);
                 error!(%problem, "the state cannot be saved; notices wait until it can");
+                self.not_saved(&problem.to_string(), now);
             }
         }
     }
 
     fn committed(&mut self, now: Timestamp) {
-        if !self.healthy {
+        if self.failing_since.take().is_some() {
             info!("the state is saved again");
         }
-        self.healthy = true;
+        self.parts.troubles.committed();
         self.positions.marks.clear();
         self.transitions.clear();
         self.told.clear();
@@ -345,11 +350,12 @@ impl Engine {
     }
 
     fn reload(&mut self, reload: Reload, now: Timestamp) {
-        let Reload { options, mapping, idle_after, receivers, rendering } = reload;
+        let Reload { options, mapping, idle_after, receivers, trouble_receivers, rendering } = reload;
         let key = *self.parts.state.key();
         let ended = self.parts.intake.reload(mapping, options, &key);
         self.parts.idle_after = idle_after;
         self.parts.receivers = receivers;
+        self.parts.trouble_receivers = trouble_receivers;
         self.parts.rendering = rendering;
         self.notifiers_changed = true;
         // Another lateness moves the frontiers: from here on, with what they are now.
@@ -372,7 +378,7 @@ impl Engine {
         let pipeline = &self.parts.intake.pipeline;
         let status = Status {
             at: now,
-            healthy: self.healthy,
+            healthy: self.failing_since.is_none(),
             catching_up: self.catching_up.then(|| self.positions.behind(now)),
             view: pipeline.view(super::status::MAX_SERIES),
             counts: pipeline.counts(),

@@ -55,6 +55,7 @@ fn commit(state: &mut State, positions: &[(Partition, i64)], marks: &[Mark], mes
         undeliverable: &[],
         held: &[],
         told: &told,
+        troubles: &[],
     };
     state.commit(&commit).unwrap();
 }
@@ -190,6 +191,7 @@ fn held_notices_wait_for_their_digest() {
         undeliverable: &[],
         held: &held,
         told: &told,
+        troubles: &[],
     };
     state.commit(&commit).unwrap();
     drop(state);
