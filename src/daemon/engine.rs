@@ -186,8 +186,10 @@ impl Engine {
         self.parts.intake.expect_partitions(partitions);
         self.positions.grow(partitions.len(), &self.parts.intake);
         for gap in &polled.gaps {
-            self.note_gap(gap);
+            self.note_gap(gap, polled);
         }
+        polled.seen.iter().for_each(|seen| self.positions.saw(seen));
+        polled.faults.iter().for_each(|fault| self.note_fault(fault));
         for record in polled.batch.records() {
             let before = self.positions.before(&record, &self.parts.intake);
             let reached = self.parts.intake.pipeline.watermark();
@@ -267,6 +269,8 @@ impl Engine {
             now,
             saved: &saved,
             positions: &self.next_offsets(),
+            seen: &self.positions.seen(),
+            forgotten: &self.positions.forgotten,
             marks: &self.positions.marks,
             transitions: &self.transitions,
             messages: &messages,
@@ -294,7 +298,7 @@ impl Engine {
             info!("the state is saved again");
         }
         self.parts.troubles.committed();
-        self.positions.marks.clear();
+        self.positions.committed();
         self.transitions.clear();
         self.told.clear();
         if !self.messages.is_empty() {

@@ -1,7 +1,7 @@
 //! Going on after a stop: the checkpoint's state, the join table rebuilt from the source, then the source at the
 //! checkpoint's positions.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use tracing::{info, warn};
@@ -12,7 +12,7 @@ use crate::alert::Transition;
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::source::kafka::{Kafka, Offsets, Opening};
-use crate::source::{Partition, PartitionIndex, Source};
+use crate::source::{Anchor, Partition, PartitionIndex, Source};
 use crate::state::{Mark, State};
 use crate::watermark::Frontier;
 
@@ -31,13 +31,13 @@ impl Restart<'_> {
     /// Gives the transitions of alerts that nobody watches any more.
     pub(super) fn resume(&self, state: &State, intake: &mut Intake) -> anyhow::Result<(Kafka, Vec<Transition>)> {
         let Some(checkpoint) = state.checkpoint()? else {
-            let source = self.open(&|_| None, None)?;
+            let source = self.open(&|_| None, &|_| None, None)?;
             intake.expect_partitions(source.partitions());
             return Ok((source, Vec::new()));
         };
         let positions: HashMap<Partition, i64> = checkpoint.positions.iter().cloned().collect();
         let resume = |partition: &Partition| positions.get(partition).copied();
-        let source = self.open(&resume, None)?;
+        let source = self.open(&resume, &|partition| checkpoint.anchors.get(partition).copied(), None)?;
         intake.expect_partitions(source.partitions());
         let former = |partition: &Partition| checkpoint.positions.iter().position(|(known, _)| known == partition);
         let order: Vec<Option<usize>> = source.partitions().iter().map(former).collect();
@@ -45,13 +45,21 @@ impl Restart<'_> {
             warn!("`engine.tick` has changed: smoothed indicators begin anew, alerts and positions go on");
         }
         let ended = intake.pipeline.restore(checkpoint.saved.with_partitions(&order));
+        // Offsets of a former topic mean nothing in the one that was made anew.
+        let anew: HashSet<Partition> = source.made_anew().into_iter().collect();
+        let resume = |partition: &Partition| resume(partition).filter(|_| !anew.contains(partition));
         self.rebuild(state, intake, source.partitions(), &resume)?;
         Ok((source, ended))
     }
 
-    fn open(&self, resume: Offsets<'_>, until: Option<Offsets<'_>>) -> anyhow::Result<Kafka> {
-        let mapping = &self.config.mapping;
-        let opening = Opening { topics: &topics(self.config), headers: &mapping.headers, resume, range: None, until };
+    fn open(
+        &self,
+        resume: Offsets<'_>,
+        anchor: &dyn Fn(&Partition) -> Option<Anchor>,
+        until: Option<Offsets<'_>>,
+    ) -> anyhow::Result<Kafka> {
+        let (topics, headers) = (topics(self.config), &self.config.mapping.headers);
+        let opening = Opening { topics: &topics, headers, resume, anchor, range: None, until };
         Ok(Kafka::open(&self.config.source, &opening, self.keep_waiting)?)
     }
 
@@ -68,6 +76,7 @@ impl Restart<'_> {
         for mark in state.marks_since(horizon)? {
             marks.entry(mark.partition.clone()).or_default().push(mark);
         }
+        marks.retain(|partition, _| positions(partition).is_some());
         let from = |partition: &Partition| match marks.get(partition).and_then(|marks| marks.first()) {
             Some(mark) => Some(mark.next_offset),
             None => positions(partition),
@@ -75,7 +84,7 @@ impl Restart<'_> {
         let unseen = Frontier { newest: Timestamp::MIN, floor: Timestamp::MIN, idle: false };
         let first =
             |partition: &Partition| marks.get(partition).and_then(|marks| marks.first()).map(|mark| mark.frontier);
-        let mut source = self.open(&from, Some(positions))?;
+        let mut source = self.open(&from, &|_| None, Some(positions))?;
         let listed = source.partitions().to_vec();
         // The two openings may list the partitions in another order: records are renumbered by name.
         let index = |partition: &Partition| partitions.iter().position(|known| known == partition);

@@ -8,7 +8,7 @@ use tracing::warn;
 use crate::clock::Timestamp;
 use crate::metrics::TROUBLES;
 use crate::notification::{self, Message, Receiver, Rendering, Telling, Trouble, TroubleKind};
-use crate::source::{Cause, Gap, Partition};
+use crate::source::{Cause, Fault, Gap, Partition, PartitionIndex};
 use crate::state::NotedTrouble;
 
 /// The same trouble at the same place is told at most this often.
@@ -109,9 +109,27 @@ pub(super) fn of_gap(
     match gap.cause {
         Cause::Deleted => Some(Trouble::records_lost(&place, offsets, span, now)),
         Cause::Truncated => Some(Trouble::partition_cut_back(&place, offsets, now)),
+        Cause::Recreated => Some(Trouble::topic_recreated(&place, offsets, now)),
         // Of files, whose reader sees it.
         Cause::Oversize | Cause::Malformed => None,
     }
+}
+
+/// What people are told of a fault of the source. `place` names a partition, and gives the next offset to read there.
+pub(super) fn of_fault(
+    fault: &Fault,
+    place: impl FnOnce(PartitionIndex) -> Option<(Partition, i64)>,
+    now: Timestamp,
+) -> Option<Trouble> {
+    Some(match fault {
+        Fault::Vanished { partition, lasted } => {
+            let (Partition { topic, number }, next) = place(*partition)?;
+            Trouble::vanished(&format!("{topic}/{number}"), next, now.minus(*lasted))
+        }
+        Fault::ForeignConsumer { group, evidence } => Trouble::foreign_consumer(group, evidence, now),
+        Fault::Renewed { reason } => Trouble::client_renewed(reason, now),
+        Fault::Unreachable { brokers, lasted } => Trouble::broker_unreachable(brokers, now.minus(*lasted)),
+    })
 }
 
 /// Those of `receivers` that are told of trouble; all if nothing is configured.

@@ -202,9 +202,9 @@ impl Trouble {
         Trouble::new(TroubleKind::PartitionCutBack, partition, what, since)
     }
 
-    /// A topic was made anew; this partition of it was read up to `from`, and is read again from `to`.
+    /// A topic was made anew; reading had come to offset `from` of this partition, and goes on at `to`.
     pub fn topic_recreated(partition: &str, (from, to): (i64, i64), since: Timestamp) -> Trouble {
-        let what = format!("the former one was read up to offset {from}; the new one is read from offset {to}");
+        let what = format!("reading had come to offset {from}; the new partition is read from offset {to}");
         Trouble::new(TroubleKind::TopicRecreated, partition, what, since)
     }
 
@@ -225,8 +225,9 @@ impl Trouble {
     }
 
     /// No broker answers.
-    pub fn broker_unreachable(brokers: &str, reason: &str, since: Timestamp) -> Trouble {
-        Trouble::new(TroubleKind::BrokerUnreachable, brokers, reason.to_owned(), since)
+    pub fn broker_unreachable(brokers: &str, since: Timestamp) -> Trouble {
+        let what = "nothing was heard of any broker since then".to_owned();
+        Trouble::new(TroubleKind::BrokerUnreachable, brokers, what, since)
     }
 
     /// The state file was damaged; it is in `aside` now.

@@ -3,13 +3,11 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use tracing::warn;
-
 use super::{Engine, Parts};
 use crate::clock::Timestamp;
 use crate::daemon::trouble;
 use crate::notification::Trouble;
-use crate::source::Gap;
+use crate::source::{Fault, Gap, PartitionIndex, Polled};
 
 /// Commits that fail for so long are told without the outbox, which cannot take it.
 const TELL_DIRECTLY_AFTER: Duration = Duration::from_secs(60);
@@ -21,17 +19,24 @@ impl Engine {
         self.parts.troubles.note(trouble, now);
     }
 
-    pub(super) fn note_gap(&mut self, gap: &Gap) {
-        let place = gap.partition.and_then(|index| self.parts.intake.partitions().get(index as usize));
-        warn!(?place, from = gap.from, to = gap.to, cause = gap.cause.name(), "records are missing");
+    /// Takes note of records that are missing; in `polled` are the first ones after them.
+    pub(super) fn note_gap(&mut self, gap: &Gap, polled: &Polled) {
         *self.gaps.entry(gap.cause.name()).or_default() += 1;
-        let trouble = place.and_then(|partition| trouble::of_gap(gap, partition, None, self.parts.clock.now()));
-        if let Some(index) = gap.partition {
-            self.positions.jump(index, gap.to);
-        }
-        if let Some(trouble) = trouble {
-            self.trouble(trouble);
-        }
+        let Some(index) = gap.partition else { return };
+        let Parts { intake, clock, .. } = &self.parts;
+        let first = polled.batch.records().find(|record| record.partition == index).and_then(|record| record.timestamp);
+        let span = self.positions.last_time(index, intake).zip(first).filter(|(last, first)| first > last);
+        let place = intake.partitions().get(index as usize);
+        let trouble = place.and_then(|partition| trouble::of_gap(gap, partition, span, clock.now()));
+        self.positions.jump(index, gap, intake);
+        trouble.into_iter().for_each(|trouble| self.trouble(trouble));
+    }
+
+    /// Takes note of what else is wrong with the source.
+    pub(super) fn note_fault(&mut self, fault: &Fault) {
+        let place = |index: PartitionIndex| self.next_offsets().into_iter().nth(index as usize);
+        let trouble = trouble::of_fault(fault, place, self.parts.clock.now());
+        trouble.into_iter().for_each(|trouble| self.trouble(trouble));
     }
 
     /// What fails for long is told past the outbox, which is in the same file.
@@ -121,12 +126,12 @@ mod tests {
         let (directory, clock) = (tempfile::tempdir().unwrap(), Stopped::at(1_000));
         let mut engine = engine(Arc::clone(&clock), directory.path());
         engine.catching_up = true;
-        engine.note_gap(&Gap { partition: Some(0), from: 5, to: 9, cause: Cause::Deleted });
+        engine.note_gap(&Gap { partition: Some(0), from: 5, to: 9, cause: Cause::Deleted }, &Polled::default());
         assert_eq!(owed(&engine, clock.now()), [""; 0], "not before the commit");
         engine.commit(clock.now());
         assert_eq!(owed(&engine, clock.now()), ["[TROUBLE] records lost: eta-predictions/3"]);
         assert_eq!(engine.parts.state.troubles_told(Timestamp::MIN).unwrap().len(), 1);
-        engine.note_gap(&Gap { partition: Some(0), from: 9, to: 12, cause: Cause::Deleted });
+        engine.note_gap(&Gap { partition: Some(0), from: 9, to: 12, cause: Cause::Deleted }, &Polled::default());
         engine.commit(clock.now());
         assert_eq!(owed(&engine, clock.now()), [""; 0], "once an hour");
     }
