@@ -100,18 +100,7 @@ fn slowest(pipeline: &mut Pipeline, from: u64, count: u64) -> (Duration, Duratio
 fn commit(state: &mut State, pipeline: &Pipeline) -> Duration {
     let begun = Instant::now();
     let saved = pipeline.save();
-    let commit = Commit {
-        now: time(0),
-        saved: &saved,
-        positions: &[],
-        marks: &[],
-        transitions: &[],
-        messages: &[],
-        undeliverable: &[],
-        held: &[],
-        told: &std::collections::BTreeMap::new(),
-    };
-    state.commit(&commit).expect("committed");
+    state.commit(&Commit::of(&saved, time(0))).expect("committed");
     begun.elapsed()
 }
 

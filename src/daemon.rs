@@ -16,6 +16,7 @@ pub mod restart;
 pub mod snapshots;
 pub mod status;
 pub mod systemd;
+pub mod trouble;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -33,7 +34,7 @@ use tracing::{error, info, warn};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::failpoint::reach;
-use crate::notification::Rendering;
+use crate::notification::{Rendering, Trouble};
 use crate::notifier;
 use crate::source::kafka::Kafka;
 use crate::source::{Partition, Source};
@@ -45,6 +46,7 @@ use engine::{Engine, Input, NextReload, Parts, Reload};
 use intake::Intake;
 use snapshots::Snapshots;
 use status::Published;
+use trouble::Troubles;
 
 /// Batches between the source and the engine; each holds at most about a megabyte.
 const BATCHES_WAITING: usize = 8;
@@ -82,8 +84,9 @@ impl Daemon {
     pub async fn start(config: Config, clock: Arc<dyn Clock>, metrics: PrometheusHandle) -> anyhow::Result<Daemon> {
         let notifiers = build_notifiers(&config, &clock)?;
         let state = State::open(&config.state_directory, clock.now())?;
+        let mut troubles = Troubles::new(state.troubles_told(clock.now().minus(trouble::AGAIN_AFTER))?);
         if let Some(aside) = &state.set_aside {
-            error!(file = %aside.display(), "the state file was damaged or of another version; it was set aside, beginning anew");
+            troubles.note(Trouble::state_damaged(&aside.display().to_string(), clock.now()), clock.now());
         }
         let published = Published::default();
         published.beat();
@@ -113,6 +116,7 @@ impl Daemon {
             config: config.clone(),
             state,
             notifiers,
+            troubles,
             clock: Arc::clone(&clock),
             published: published.clone(),
             bell: Arc::clone(&couriers.bell),
@@ -156,11 +160,13 @@ impl Daemon {
             anyhow::bail!("`{what}` can only change at a restart; nothing was changed");
         }
         let notifiers = build_notifiers(&config, &self.clock)?;
+        let receivers = delivery::receivers(&notifiers);
         let reload = Reload {
             options: config.pipeline.clone(),
             mapping: config.mapping.clone(),
             idle_after: config.idle_after,
-            receivers: delivery::receivers(&notifiers),
+            trouble_receivers: trouble::receivers(&receivers, config.notices.trouble.as_deref()),
+            receivers,
             rendering: rendering(&config),
             snapshot_every: config.snapshot_every,
         };
@@ -238,6 +244,8 @@ struct Beginning {
     config: Config,
     state: State,
     notifiers: Notifiers,
+    /// What the start has found so far.
+    troubles: Troubles,
     clock: Arc<dyn Clock>,
     published: Published,
     bell: CurrentBell,
@@ -248,7 +256,7 @@ struct Beginning {
 impl Beginning {
     /// Restores the core, waits for the source, then runs the engine until the end.
     fn run(self) -> anyhow::Result<()> {
-        let Beginning { config, state, notifiers, clock, published, bell, stopping, next_reload } = self;
+        let Beginning { config, state, notifiers, mut troubles, clock, published, bell, stopping, next_reload } = self;
         let watchdog = systemd::Watchdog::from_environment();
         let beat = || {
             published.beat();
@@ -260,15 +268,18 @@ impl Beginning {
         };
         let mut intake =
             Intake::new(crate::pipeline::Pipeline::new(config.pipeline.clone(), state.key()), config.mapping.clone());
-        let restart = restart::Restart { config: &config, keep_waiting: &keep_waiting };
-        let (source, transitions) = restart.resume(&state, &mut intake)?;
+        let restart = restart::Restart { config: &config, keep_waiting: &keep_waiting, now: clock.now() };
+        let (source, transitions) = restart.resume(&state, &mut intake, &mut troubles)?;
         let positions = source.positions();
+        let receivers = delivery::receivers(&notifiers);
         let parts = Parts {
             intake,
             state,
             snapshots: Snapshots::new(&config.state_directory, config.snapshot_every),
             idle_after: config.idle_after,
-            receivers: delivery::receivers(&notifiers),
+            trouble_receivers: trouble::receivers(&receivers, config.notices.trouble.as_deref()),
+            receivers,
+            troubles,
             rendering: rendering(&config),
             clock: Arc::clone(&clock),
             bell,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::intake::Intake;
 use crate::clock::Timestamp;
-use crate::source::{PartitionIndex, Polled, Record};
+use crate::source::{Anchor, Cause, Gap, Partition, PartitionIndex, Polled, Record, Seen};
 use crate::state::Mark;
 use crate::watermark::Frontier;
 
@@ -21,6 +21,8 @@ pub(super) struct Positions {
     begun: Instant,
     /// Marks that are not committed yet.
     pub(super) marks: Vec<Mark>,
+    /// Committed marks that mean nothing any more: of these partitions, at or after these offsets.
+    pub(super) forgotten: Vec<(Partition, i64)>,
 }
 
 #[derive(Clone, Debug)]
@@ -33,11 +35,21 @@ struct Progress {
     marked_at: Timestamp,
     /// When the last record was written to the source, if the source says.
     recorded_at: Option<Timestamp>,
+    /// Where it ends, and by what it is known again.
+    end: Option<i64>,
+    anchor: Option<Anchor>,
 }
 
 impl Progress {
     fn at(next_offset: i64) -> Progress {
-        Progress { next_offset, at_end_since: None, marked_at: Timestamp::MIN, recorded_at: None }
+        Progress {
+            next_offset,
+            at_end_since: None,
+            marked_at: Timestamp::MIN,
+            recorded_at: None,
+            end: None,
+            anchor: None,
+        }
     }
 }
 
@@ -46,7 +58,8 @@ impl Positions {
     /// again, too.
     pub(super) fn new(next_offsets: &[i64], intake: &Intake) -> Positions {
         let partitions = next_offsets.iter().map(|next| Progress::at(*next)).collect();
-        let mut positions = Positions { partitions, begun: Instant::now(), marks: Vec::new() };
+        let begun = Instant::now();
+        let mut positions = Positions { partitions, begun, marks: Vec::new(), forgotten: Vec::new() };
         positions.mark_all(intake);
         positions
     }
@@ -65,10 +78,51 @@ impl Positions {
     }
 
     /// Reading goes on elsewhere.
-    pub(super) fn jump(&mut self, partition: PartitionIndex, next_offset: i64) {
-        if let Some(progress) = self.partitions.get_mut(partition as usize) {
-            *progress = Progress::at(next_offset);
+    pub(super) fn jump(&mut self, index: PartitionIndex, gap: &Gap, intake: &Intake) {
+        if let Some(progress) = self.partitions.get_mut(index as usize) {
+            let (end, anchor) = (progress.end, progress.anchor);
+            *progress = Progress { end, anchor, ..Progress::at(gap.to) };
         }
+        let from = match gap.cause {
+            Cause::Recreated => i64::MIN,
+            Cause::Truncated => gap.to,
+            Cause::Deleted | Cause::Oversize | Cause::Malformed => return,
+        };
+        if let Some(partition) = intake.partitions().get(index as usize) {
+            self.marks.retain(|mark| mark.partition != *partition || mark.next_offset < from);
+            self.forgotten.push((partition.clone(), from));
+        }
+    }
+
+    /// Takes note of what the source knows of a partition.
+    pub(super) fn saw(&mut self, seen: &Seen) {
+        if let Some(progress) = self.partitions.get_mut(seen.partition as usize) {
+            progress.end = seen.end;
+            progress.anchor = seen.anchor;
+        }
+    }
+
+    /// What the source knows of the partitions.
+    pub(super) fn seen(&self) -> Vec<Seen> {
+        let seen = |(partition, progress): (PartitionIndex, &Progress)| Seen {
+            partition,
+            end: progress.end,
+            anchor: progress.anchor,
+        };
+        (0..).zip(&self.partitions).map(seen).collect()
+    }
+
+    /// A commit has taken the marks.
+    pub(super) fn committed(&mut self) {
+        self.marks.clear();
+        self.forgotten.clear();
+    }
+
+    /// When the last record of a partition was written, or what it says itself of its time.
+    pub(super) fn last_time(&self, index: PartitionIndex, intake: &Intake) -> Option<Timestamp> {
+        let recorded_at = self.partitions.get(index as usize).and_then(|progress| progress.recorded_at);
+        let newest = || intake.pipeline.frontier(index).map(|frontier| frontier.newest);
+        recorded_at.or_else(newest).filter(|at| *at > Timestamp::MIN)
     }
 
     /// A record is about to be taken in; gives what [`Positions::took`] needs.
@@ -178,7 +232,7 @@ mod tests {
     use super::*;
     use crate::config::{Defaults, parse};
     use crate::pipeline::Pipeline;
-    use crate::source::{Headers, Partition};
+    use crate::source::Headers;
 
     fn intake() -> Intake {
         let text = include_str!("../../config/examples/eta-regression.toml");

@@ -33,6 +33,14 @@ impl Snapshots {
     /// Another interval from now on, and a new one at once: the one before was filled under another configuration.
     pub(super) fn reload(&mut self, every: Duration) {
         self.every = every;
+        self.renew();
+    }
+
+    /// The next one is due at once; one that is being written is given up.
+    pub(super) fn renew(&mut self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        self.stopping = Arc::new(AtomicBool::new(false));
+        self.writing = None;
         self.begun_at = None;
     }
 

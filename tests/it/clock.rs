@@ -12,6 +12,7 @@ use modelwatch::daemon::intake::Intake;
 use modelwatch::daemon::rendering;
 use modelwatch::daemon::snapshots::Snapshots;
 use modelwatch::daemon::status::{Published, Status};
+use modelwatch::daemon::trouble::Troubles;
 use modelwatch::notification::Receiver;
 use modelwatch::pipeline::Pipeline;
 use modelwatch::source::{Partition, Polled};
@@ -62,6 +63,8 @@ fn run(flows: impl Fn(i64) -> bool, offset: impl Fn(i64) -> i64) -> Ran {
         snapshots: Snapshots::new(directory.path(), config.snapshot_every),
         idle_after: config.idle_after,
         receivers: vec![Receiver { notifier: "oncall".to_owned(), recipient: "a@example.org".to_owned() }],
+        trouble_receivers: Vec::new(),
+        troubles: Troubles::default(),
         rendering: rendering(&config),
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
         bell: Arc::new(Mutex::new(Arc::default())),

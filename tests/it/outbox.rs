@@ -48,17 +48,9 @@ impl World {
             let receiver = Receiver { notifier: "oncall".to_owned(), recipient: notice.recipient.clone() };
             notice.incidents.iter().for_each(|id| told.entry(id.clone()).or_default().push(receiver.clone()));
         }
-        let commit = Commit {
-            now: at(100),
-            saved: &Saved::default(),
-            positions: &[],
-            marks: &[],
-            transitions: &[],
-            messages: &notices.iter().collect::<Vec<_>>(),
-            undeliverable: &[],
-            held,
-            told: &told,
-        };
+        let saved = Saved::default();
+        let commit =
+            Commit { messages: &notices.iter().collect::<Vec<_>>(), held, told: &told, ..Commit::of(&saved, at(100)) };
         self.state.commit(&commit).unwrap();
     }
 

@@ -46,15 +46,11 @@ fn commit(state: &mut State, positions: &[(Partition, i64)], marks: &[Mark], mes
     )]);
     let saved = Saved::default();
     let commit = Commit {
-        now: at(100),
-        saved: &saved,
         positions,
         marks,
-        transitions: &[],
         messages: &messages.iter().collect::<Vec<_>>(),
-        undeliverable: &[],
-        held: &[],
         told: &told,
+        ..Commit::of(&saved, at(100))
     };
     state.commit(&commit).unwrap();
 }
@@ -179,18 +175,8 @@ fn held_notices_wait_for_their_digest() {
     let directory = tempfile::tempdir().unwrap();
     let mut state = open(directory.path());
     let saved = Saved::default();
-    let (held, told) = ([message("a"), message("b")], BTreeMap::new());
-    let commit = Commit {
-        now: at(100),
-        saved: &saved,
-        positions: &[],
-        marks: &[],
-        transitions: &[],
-        messages: &[],
-        undeliverable: &[],
-        held: &held,
-        told: &told,
-    };
+    let held = [message("a"), message("b")];
+    let commit = Commit { held: &held, ..Commit::of(&saved, at(100)) };
     state.commit(&commit).unwrap();
     drop(state);
     let mut state = open(directory.path());

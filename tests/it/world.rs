@@ -13,6 +13,7 @@ use modelwatch::daemon::engine::{Engine, NextReload, Parts, Reload};
 use modelwatch::daemon::intake::Intake;
 use modelwatch::daemon::snapshots::Snapshots;
 use modelwatch::daemon::status::Published;
+use modelwatch::daemon::trouble::Troubles;
 use modelwatch::decode::{LabelFields, Mapping, Place, PredictionFields};
 use modelwatch::notification::{Message, Rendering};
 use modelwatch::notifier::{Notifier, SendError, Sending};
@@ -271,6 +272,8 @@ impl World {
             intake,
             idle_after: self.setup.idle_after,
             receivers: delivery::receivers(&notifiers),
+            trouble_receivers: Vec::new(),
+            troubles: Troubles::default(),
             rendering: rendering(),
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             bell: Arc::new(Mutex::new(Arc::new(Bell::default()))),
@@ -322,6 +325,7 @@ impl World {
             options: self.setup.options.clone(),
             idle_after: self.setup.idle_after,
             receivers: delivery::receivers(&notifiers),
+            trouble_receivers: Vec::new(),
             rendering: rendering(),
             snapshot_every: NEVER,
         };
