@@ -319,3 +319,42 @@ fn a_file_of_an_older_format_is_brought_up_to_date_by_its_owner_alone() {
     assert!(Inspection::open(old.path()).unwrap().is_some());
     assert_eq!(open(old.path()).set_aside, None, "also the second time");
 }
+
+#[test]
+fn a_held_notice_that_cannot_be_read_is_a_dead_letter_and_the_digest_goes_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut state = open(directory.path());
+    let (saved, told) = (Saved::default(), BTreeMap::new());
+    let held = [message("a"), message("b")];
+    let commit = Commit {
+        now: at(100),
+        saved: &saved,
+        positions: &[],
+        marks: &[],
+        transitions: &[],
+        messages: &[],
+        undeliverable: &[],
+        held: &held,
+        told: &told,
+    };
+    state.commit(&commit).unwrap();
+    let file = rusqlite::Connection::open(directory.path().join("modelwatch.db")).unwrap();
+    file.execute_batch("UPDATE outbox SET message = '?', id = CAST(x'ff' AS TEXT) WHERE id = 'a'").unwrap();
+    assert_eq!(state.held().unwrap(), [message("b")]);
+    state.release(&[message("digest")], at(200)).unwrap();
+    let counts = state.outbox().unwrap().counts().unwrap();
+    assert_eq!((counts.pending, counts.dead), (1, 1));
+}
+
+#[test]
+fn what_becomes_of_a_notice_is_noted_though_its_text_is_damaged() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut state = open(directory.path());
+    commit(&mut state, &[], &[], &[message("a")]);
+    let file = rusqlite::Connection::open(directory.path().join("modelwatch.db")).unwrap();
+    file.execute_batch("UPDATE outbox SET message = replace(message, '\"id\":\"a\"', '\"id\":\"x\"')").unwrap();
+    let mut outbox = state.outbox().unwrap();
+    let owed = outbox.next_due("oncall", at(100)).unwrap().unwrap();
+    outbox.sent(&owed.message.id, "250", at(101)).unwrap();
+    assert!(outbox.next_due("oncall", at(100)).unwrap().is_none(), "it would be sent for ever");
+}
