@@ -9,6 +9,7 @@ mod config;
 mod demo;
 mod end_to_end;
 mod exact;
+mod fuzz;
 mod given;
 mod indicator;
 mod ingest;
