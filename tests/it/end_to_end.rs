@@ -9,6 +9,7 @@ mod outage;
 mod pages;
 mod reload;
 mod restart;
+mod topics;
 
 use std::fs;
 use std::path::{Path, PathBuf};
