@@ -28,7 +28,7 @@ use crate::source::{Anchor, Partition};
 use crate::watermark::Frontier;
 pub use commit::Commit;
 use file::{FORMAT, connect, readable};
-pub use inspection::{Inspection, OpenIncident, Undelivered};
+pub use inspection::{Inspection, LoggedTrouble, OpenIncident, Reached, Undelivered};
 pub use outbox::{Outbox, OutboxCounts, Owed};
 pub use snapshot::Snapshot;
 pub use trouble::NotedTrouble;
@@ -235,7 +235,13 @@ impl State {
             [before.as_micros()],
         )?;
         let oldest = now.minus(HISTORY).as_micros();
-        self.connection.execute("DELETE FROM transition_log WHERE at_us < ?1", [oldest])?;
+        // The last change of an incident that is open stays, however old: whoever looks must see it.
+        self.connection.execute(
+            "DELETE FROM transition_log WHERE at_us < ?1 AND (incident IS NULL
+                 OR id <> (SELECT max(id) FROM transition_log AS l WHERE l.incident = transition_log.incident)
+                 OR change IN ('resolved', 'data back') OR change LIKE 'ended%')",
+            [oldest],
+        )?;
         self.connection.execute("DELETE FROM trouble_log WHERE at_us < ?1", [oldest])?;
         self.connection.execute("DELETE FROM outbox WHERE state = 'sent' AND created_us < ?1", [oldest])?;
         // An alert knows by itself which notifiers were told, should an incident last longer than that.
