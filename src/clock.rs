@@ -1,7 +1,7 @@
 //! Time: instants in microseconds, the grid of ticks, and the only reader of the system clock.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// An instant, in microseconds since the Unix epoch (UTC). Ranges over roughly ±292 000 years.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -131,6 +131,10 @@ impl TickGrid {
 pub trait Clock: Send + Sync + fmt::Debug {
     /// The present instant.
     fn now(&self) -> Timestamp;
+    /// The same for spans of time, which must not change when the system's clock is put right.
+    fn instant(&self) -> Instant {
+        Instant::now()
+    }
 }
 
 /// The system's clock.

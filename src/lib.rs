@@ -32,6 +32,8 @@
 //! of the join beside it), [`metrics`] (every
 //! exported name), [`web`] (pages).
 //!
+//! Beside: [`failpoint`] (where tests kill the daemon; nothing in a release).
+//!
 //! Around: [`config`] (file → validated configuration), [`daemon`] (threads, reload, order of the end; the only place
 //! that knows everything), [`cli`] (the commands).
 //!
@@ -88,6 +90,9 @@ pub mod notifier;
 pub mod state;
 pub mod metrics;
 pub mod web;
+
+// Beside.
+pub mod failpoint;
 
 // Around.
 pub mod config;

@@ -98,15 +98,12 @@ fn commit(state: &mut State, number: i64) {
     let [owed, held] = ["owed", "held"].map(|name| message(&format!("{name}.{number}")));
     state
         .commit(&Commit {
-            now: NOW,
-            saved: &saved,
             positions: &[(partition.clone(), number)],
             marks: &[Mark { partition, next_offset: number, frontier }],
-            transitions: &[],
             messages: &[&owed],
-            undeliverable: &[],
             held: &[held],
             told: &BTreeMap::from([("incident".to_owned(), vec![receiver()])]),
+            ..Commit::of(&saved, NOW)
         })
         .expect("a commit");
 }

@@ -3,14 +3,14 @@
 //! Input: a digit for the state of the engine, then `METHOD PATH`, lines of `name: value`, an empty line, and a body.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use metrics_exporter_prometheus::PrometheusBuilder;
-use modelwatch::clock::{Clock, Timestamp};
+use modelwatch::clock::Timestamp;
 use modelwatch::daemon::status::{Published, Status};
 use modelwatch::state::State;
 use modelwatch::web::{Pages, router};
@@ -20,15 +20,6 @@ use tower::ServiceExt;
 const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
 /// More than any page has for the states below.
 const MOST_BYTES: usize = 1 << 16;
-
-#[derive(Debug)]
-struct Stopped;
-
-impl Clock for Stopped {
-    fn now(&self) -> Timestamp {
-        NOW
-    }
-}
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Builder::new_current_thread().build().expect("a runtime"));
 
@@ -52,7 +43,7 @@ fn router_of(status: Option<Status>) -> Router {
         published.publish(status);
     }
     let metrics = PrometheusBuilder::new().build_recorder().handle();
-    router(Pages { published, clock: Arc::new(Stopped), metrics, outbox })
+    router(Pages { published, metrics, outbox })
 }
 
 /// Checks one request.

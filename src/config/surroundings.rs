@@ -120,12 +120,13 @@ fn explain_address(table: &Table<'_>, found: &Placed<String>) {
     table.problem(found.span.clone(), format_args!("`listen` must be an IP address with a port, or \"off\"; {hint}"));
 }
 
-pub(super) fn notices(root: &mut Table<'_>) -> Notices {
+pub(super) fn notices(root: &mut Table<'_>, notifiers: &[&str]) -> Notices {
     let mut notices = Notices {
         time_zone: jiff::tz::TimeZone::UTC,
         instance: None,
         link: None,
         give_up_after: Duration::from_secs(72 * 3_600),
+        trouble: None,
     };
     let Some(mut table) = root.table("notices") else { return notices };
     if let Some(zone) = table.text("time_zone").and_then(|found| time_zone(&table, &found)) {
@@ -136,6 +137,7 @@ pub(super) fn notices(root: &mut Table<'_>) -> Notices {
     if let Some(found) = table.duration("give_up_after") {
         notices.give_up_after = found.value;
     }
+    notices.trouble = super::rule::notifiers(&mut table, "trouble", notifiers);
     table.finish();
     notices
 }

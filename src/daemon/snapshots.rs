@@ -24,7 +24,7 @@ pub struct Snapshots {
 }
 
 impl Snapshots {
-    /// Into `directory`, once in `every`; the first one after that time.
+    /// Into `directory`, once in `every`; the first one after that time. [`Duration::MAX`] is never.
     pub fn new(directory: &Path, every: Duration) -> Snapshots {
         let stopping = Arc::new(AtomicBool::new(false));
         Snapshots { directory: directory.to_owned(), every, begun_at: Some(Instant::now()), writing: None, stopping }
@@ -33,12 +33,21 @@ impl Snapshots {
     /// Another interval from now on, and a new one at once: the one before was filled under another configuration.
     pub(super) fn reload(&mut self, every: Duration) {
         self.every = every;
+        self.renew();
+    }
+
+    /// The next one is due at once; one that is being written is given up.
+    pub(super) fn renew(&mut self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        self.stopping = Arc::new(AtomicBool::new(false));
+        self.writing = None;
         self.begun_at = None;
     }
 
     /// Whether it is time to begin one.
     pub(super) fn is_due(&self) -> bool {
-        self.writing.is_none() && self.begun_at.is_none_or(|begun_at| begun_at.elapsed() >= self.every)
+        let is_time = self.begun_at.is_none_or(|begun_at| begun_at.elapsed() >= self.every);
+        is_time && self.writing.is_none() && self.every < Duration::MAX
     }
 
     /// Begins to write the table as it is now. `marks` are the positions up to which it is filled.

@@ -66,7 +66,7 @@ impl Pipeline {
 
     /// Records of before this instant cannot matter to the join any more; `None` before the first seal.
     pub fn join_horizon(&self) -> Option<Timestamp> {
-        let longest = self.specs.iter().map(|spec| spec.window.kept_micros()).max()?;
+        let longest = self.specs.iter().map(|spec| spec.window.reread_micros()).max()?;
         let sealed = self.sealed_until()?;
         Some(Timestamp::from_micros(sealed.as_micros().saturating_sub(longest)))
     }

@@ -6,13 +6,17 @@ use std::time::Duration;
 use rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{Checkpoint, Error, FILE};
+use super::{Checkpoint, Error, FILE, position};
 use crate::clock::Timestamp;
 use crate::pipeline::Saved;
-use crate::source::Partition;
 
 /// What leads from each format to the next; a new file takes all steps. One that was released is never changed.
-const STEPS: &[&str] = &[include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql")];
+const STEPS: &[&str] = &[
+    include_str!("schema/1.sql"),
+    include_str!("schema/2.sql"),
+    include_str!("schema/3.sql"),
+    include_str!("schema/4.sql"),
+];
 /// The format of this version: of the schema and of what the checkpoint holds.
 #[expect(clippy::cast_possible_wrap, reason = "a handful")]
 pub(super) const FORMAT: i64 = STEPS.len() as i64;
@@ -100,9 +104,8 @@ pub(super) fn checkpoint(connection: &Connection) -> rusqlite::Result<Option<Che
         connection.query_row("SELECT saved FROM checkpoint", [], |row| row.get(0)).optional()?;
     let Some(blob) = blob else { return Ok(None) };
     let saved = Saved::decode(&blob).ok_or(rusqlite::Error::InvalidQuery)?;
-    let mut query = connection.prepare("SELECT topic, partition, next_offset FROM position ORDER BY number")?;
-    let rows = query.query_map([], |row| Ok((Partition { topic: row.get(0)?, number: row.get(1)? }, row.get(2)?)))?;
-    Ok(Some(Checkpoint { saved, positions: rows.collect::<Result<_, _>>()? }))
+    let (positions, anchors) = position::read(connection)?;
+    Ok(Some(Checkpoint { saved, positions, anchors }))
 }
 
 /// Leaves a row out that cannot be read, where the others are of use without it.

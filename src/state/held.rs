@@ -4,6 +4,7 @@ use rusqlite::{Connection, params};
 
 use super::{Error, State, outbox};
 use crate::clock::Timestamp;
+use crate::failpoint::reach;
 use crate::notification::Message;
 
 /// What stands beside a notice that a digest told of.
@@ -25,6 +26,7 @@ impl State {
     ///
     /// If SQLite refuses; then nothing has changed.
     pub fn release(&mut self, digests: &[Message], now: Timestamp) -> Result<(), Error> {
+        reach("digest.before");
         let transaction = self.connection.transaction()?;
         for (id, message) in held_rows(&transaction)? {
             if let Err(problem) = message {
@@ -44,6 +46,7 @@ impl State {
             outbox::insert(&transaction, digest, now)?;
         }
         transaction.commit()?;
+        reach("digest.after");
         Ok(())
     }
 }

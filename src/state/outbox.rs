@@ -6,11 +6,11 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::Error;
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, micros};
 use crate::notification::{self, Message};
 
-/// Longer than any wait for another try: receivers are believed up to an hour.
-const LONGEST_WAIT: Duration = Duration::from_secs(2 * 3600);
+/// The longest wait for another try: receivers are believed up to an hour.
+const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
 
 /// Why an end is dead that would have come alone.
 const COMES_ALONE: &str = "the notice of its beginning was given up";
@@ -20,8 +20,8 @@ const IN_ORDER: &str = "NOT EXISTS (
     WHERE own.number = outbox.number AND other.number < own.number AND earlier.state IN ('pending', 'held')
       AND earlier.notifier = outbox.notifier AND earlier.recipient = outbox.recipient)";
 
-/// The delivery's own connection to the state file.
-pub struct Outbox(Connection);
+/// The delivery's own connection to the state file, and when it was last asked what is due.
+pub struct Outbox(Connection, Timestamp);
 
 /// A notice that is due.
 #[derive(Clone, Debug)]
@@ -68,7 +68,7 @@ pub(super) fn insert(transaction: &Transaction<'_>, message: &Message, now: Time
     for incident in &message.incidents {
         about.execute(params![number, incident, trouble])?;
     }
-    if trouble { owe_the_end(transaction, &message.id) } else { give_up_alone(transaction, &message.id, now) }
+    if trouble { owe_the_end(transaction, &message.id) } else { give_up_alone(transaction, &message.id, now).map(drop) }
 }
 
 /// Holds a notice back that is not on its way yet.
@@ -77,8 +77,8 @@ pub(super) fn hold(transaction: &Transaction<'_>, id: &str) -> Result<(), Error>
     Ok(())
 }
 
-/// Makes a notice a dead letter, and with it the ends that would now come alone.
-pub(super) fn bury(transaction: &Transaction<'_>, id: &str, answer: &str, now: Timestamp) -> Result<(), Error> {
+/// Makes a notice a dead letter, and with it the ends that would now come alone; gives their number.
+pub(super) fn bury(transaction: &Transaction<'_>, id: &str, answer: &str, now: Timestamp) -> Result<usize, Error> {
     transaction.execute(
         "UPDATE outbox SET state = 'dead', answer = ?2, ended_us = ?3 WHERE id = ?1",
         params![id, answer, now.as_micros()],
@@ -107,7 +107,7 @@ pub(super) fn owe_the_end(connection: &Connection, id: &str) -> Result<(), Error
 }
 
 /// Gives up the ends among what this notice and others say of its incidents, if their beginnings are lost.
-fn give_up_alone(transaction: &Transaction<'_>, id: &str, now: Timestamp) -> Result<(), Error> {
+fn give_up_alone(transaction: &Transaction<'_>, id: &str, now: Timestamp) -> Result<usize, Error> {
     let mut ends = transaction.prepare_cached(
         "UPDATE outbox SET state = 'dead', answer = ?2, ended_us = ?3
          WHERE state IN ('pending', 'held') AND number IN (
@@ -118,13 +118,12 @@ fn give_up_alone(transaction: &Transaction<'_>, id: &str, now: Timestamp) -> Res
                SELECT 1 FROM told WHERE told.incident = about.incident AND told.lost
                  AND told.notifier = outbox.notifier AND told.recipient = outbox.recipient)))",
     )?;
-    ends.execute(params![id, COMES_ALONE, now.as_micros()])?;
-    Ok(())
+    Ok(ends.execute(params![id, COMES_ALONE, now.as_micros()])?)
 }
 
 impl Outbox {
     pub(super) fn new(connection: Connection) -> Outbox {
-        Outbox(connection)
+        Outbox(connection, Timestamp::MIN)
     }
 
     /// The next notice of a notifier that is due. One that cannot be read becomes a dead letter.
@@ -133,23 +132,37 @@ impl Outbox {
     ///
     /// If SQLite refuses.
     pub fn next_due(&mut self, notifier: &str, now: Timestamp) -> Result<Option<Owed>, Error> {
+        self.follow_clock(notifier, now)?;
         while let Some((number, id, text, attempts, created)) = self.next_row(notifier, now)? {
             let id = readable_id(&self.0, number, id)?;
             match read(id.clone(), &text) {
                 Ok(message) => return Ok(Some(Owed { message, attempts, created: Timestamp::from_micros(created) })),
-                Err(problem) => self.dead(&id, &format!("it cannot be read: {problem}"), &[], now)?,
+                Err(problem) => drop(self.dead(&id, &format!("it cannot be read: {problem}"), &[], now)?),
             }
         }
         Ok(None)
     }
 
-    /// Number, id, message, attempts and age of the next row that is due. A time further off than any wait was set before
-    /// the clock was put back.
+    /// A clock that is put back makes no wait longer, nor the time until a notice is given up.
+    fn follow_clock(&mut self, notifier: &str, now: Timestamp) -> Result<(), Error> {
+        let back = micros(self.1.since(now));
+        if back > 0 {
+            let query = "UPDATE outbox SET created_us = created_us - ?2, next_attempt_us = next_attempt_us - ?2
+                 WHERE state = 'pending' AND notifier = ?1";
+            self.0.execute(query, params![notifier, back])?;
+        }
+        self.1 = now;
+        Ok(())
+    }
+
+    /// Number, id, message, attempts and age of the next row that is due. What was never tried is, whatever the clock
+    /// says. A time further off than any wait was set before the clock was put back, while nobody looked.
     fn next_row(&self, notifier: &str, now: Timestamp) -> Result<Option<DueRow>, Error> {
         let mut query = self.0.prepare_cached(&format!(
             "SELECT number, CAST(id AS BLOB), CAST(message AS BLOB), max(0, min(attempts, 4294967295)), created_us
              FROM outbox
-             WHERE state = 'pending' AND notifier = ?1 AND (next_attempt_us <= ?2 OR next_attempt_us > ?3)
+             WHERE state = 'pending' AND notifier = ?1
+               AND (next_attempt_us <= ?2 OR next_attempt_us > ?3 OR attempts = 0)
                AND {IN_ORDER} ORDER BY next_attempt_us, number LIMIT 1"
         ))?;
         let furthest = now.plus(LONGEST_WAIT).as_micros();
@@ -193,19 +206,20 @@ impl Outbox {
         Ok(())
     }
 
-    /// Never to be tried again; `told` are the notices that tell others about it, owed from now on.
+    /// Never to be tried again; `told` are the notices that tell others about it, owed from now on. Gives the number of
+    /// ends that would come alone now, and are dead with it.
     ///
     /// # Errors
     ///
     /// If SQLite refuses.
-    pub fn dead(&mut self, id: &str, answer: &str, told: &[Message], now: Timestamp) -> Result<(), Error> {
+    pub fn dead(&mut self, id: &str, answer: &str, told: &[Message], now: Timestamp) -> Result<usize, Error> {
         let transaction = self.0.transaction()?;
-        bury(&transaction, id, answer, now)?;
+        let alone = bury(&transaction, id, answer, now)?;
         for message in told {
             insert(&transaction, message, now)?;
         }
         transaction.commit()?;
-        Ok(())
+        Ok(alone)
     }
 
     /// Whether a notice is due that was never tried.
@@ -213,12 +227,10 @@ impl Outbox {
     /// # Errors
     ///
     /// If SQLite refuses.
-    pub fn first_attempts_due(&self, now: Timestamp) -> Result<bool, Error> {
-        let query = format!(
-            "SELECT EXISTS (SELECT 1 FROM outbox WHERE state = 'pending' AND attempts = 0 AND next_attempt_us <= ?1
-               AND {IN_ORDER})"
-        );
-        Ok(self.0.query_row(&query, [now.as_micros()], |row| row.get(0))?)
+    pub fn first_attempts_due(&self) -> Result<bool, Error> {
+        let query =
+            format!("SELECT EXISTS (SELECT 1 FROM outbox WHERE state = 'pending' AND attempts = 0 AND {IN_ORDER})");
+        Ok(self.0.query_row(&query, [], |row| row.get(0))?)
     }
 
     /// Gives up what is owed to notifiers that are not among `known`; gives their number.

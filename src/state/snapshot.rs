@@ -15,6 +15,7 @@ use siphasher::sip::SipHasher13;
 
 use super::Mark;
 use crate::clock::Timestamp;
+use crate::failpoint::reach;
 use crate::pipeline::Image;
 
 /// What the file begins with; the last letter is the version of its format.
@@ -84,9 +85,12 @@ pub fn write(
             return Err(io::ErrorKind::Interrupted.into());
         }
         out.write(&part)?;
+        reach("snapshot.half");
     }
     let bytes = i64::try_from(out.finish()?).unwrap_or(i64::MAX);
+    reach("snapshot.before_rename");
     fs::rename(&unfinished, directory.join(&file))?;
+    reach("snapshot.after_rename");
     // The name itself must survive a power loss before a commit relies on it.
     File::open(directory)?.sync_all()?;
     let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);

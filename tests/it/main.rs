@@ -5,14 +5,17 @@
 #![allow(clippy::cast_precision_loss, reason = "tests count in small numbers")]
 
 mod architecture;
+mod clock;
 mod config;
 mod demo;
 mod end_to_end;
 mod exact;
+mod faults;
 mod fuzz;
 mod given;
 mod indicator;
 mod ingest;
+mod ledger;
 mod notifier;
 mod oracle;
 mod outbox;
@@ -26,3 +29,4 @@ mod snapshot;
 mod state;
 mod systemd;
 mod timeline;
+mod world;

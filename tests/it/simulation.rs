@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use modelwatch::alert::Transition;
 use modelwatch::clock::Timestamp;
@@ -15,7 +16,14 @@ use modelwatch::smoothing::Smoothing;
 use modelwatch::watermark::Frontier;
 
 use crate::given::{self, KEY, secs};
-use crate::oracle::{self, Event, Labels};
+use crate::oracle::{self, Change, Event};
+
+mod lived;
+
+use lived::Schedule;
+
+/// How many seeds a test run takes.
+const SEEDS: u64 = 10_000;
 
 /// SplitMix64 (Steele, Lea, Flood 2014): small, and the same everywhere.
 struct Random(u64);
@@ -42,6 +50,7 @@ impl Random {
 struct Input {
     options: Options,
     partitions: Vec<Vec<Event>>,
+    schedule: Schedule,
 }
 
 fn with_clear(condition: Condition, clear: Bound) -> Condition {
@@ -55,7 +64,10 @@ fn rules() -> Vec<Rule> {
     let accuracy = given::condition("accuracy", Smoothing::Window(secs(100)), Bound::Below(0.613), 3.0);
     let rate = given::condition("prediction_rate", half_life(60), Bound::Below(0.0317), 0.0);
     let window_rate = given::condition("prediction_rate", Smoothing::Window(secs(60)), Bound::Below(0.0317), 5.0);
-    vec![
+    let [all, oncall, ops] = [vec!["oncall", "ops"], vec!["oncall"], vec!["ops"]];
+    let notified =
+        |rule: Rule, notify: &[&str]| Rule { notify: notify.iter().map(|name| (*name).to_owned()).collect(), ..rule };
+    let rules = vec![
         Rule {
             hold: secs(20),
             recover_for: secs(30),
@@ -82,7 +94,9 @@ fn rules() -> Vec<Rule> {
             no_data_after: Some(secs(60)),
             ..given::rule("lost", "*", vec![given::condition("unlabelled_rate", alpha, Bound::Above(0.3123), 0.0)])
         },
-    ]
+    ];
+    let notify = [&all, &all, &oncall, &ops, &all, &oncall, &ops];
+    rules.into_iter().zip(notify).map(|(rule, notify)| notified(rule, notify)).collect()
 }
 
 fn options(random: &mut Random) -> Options {
@@ -151,7 +165,9 @@ fn input(seed: u64) -> Input {
         partition.sort_by_key(|(at, _)| *at);
         partition.into_iter().map(|(_, event)| event).collect()
     };
-    Input { options, partitions: partitions.into_iter().map(sorted).collect() }
+    let partitions: Vec<Vec<Event>> = partitions.into_iter().map(sorted).collect();
+    let schedule = Schedule::new(random, partitions.len());
+    Input { options, partitions, schedule }
 }
 
 /// What must be the same in all runs of one input.
@@ -279,19 +295,21 @@ fn restart(input: &Input, before: &Pipeline, positions: &[usize], snapshot: Opti
 
 fn line(transition: &Transition) -> String {
     let seconds = |at: Timestamp| at.as_micros() / 1_000_000;
-    let labels: Labels = (transition.model.clone(), transition.segment.clone());
-    let (at, since) = (seconds(transition.at), seconds(transition.since));
-    format!("{at:>5} since {since:>5} {} {labels:?} {}", transition.rule, transition.change.name())
+    let Transition { rule, model, segment, change, at, since, .. } = transition;
+    let labels = (model.clone(), segment.clone());
+    let (rule, change) = (rule.clone(), change.name().to_owned());
+    Change { at: seconds(*at), since: seconds(*since), rule, labels, change }.to_string()
 }
 
 /// Runs an input in several ways; `Err` says what differs.
 fn prove(input: &Input, seed: u64) -> Result<(), String> {
+    let t0 = std::time::Instant::now();
     let whole = run(input, Way::Whole);
     let ways = [Way::Interleaved { seed }, Way::Interleaved { seed: seed + 1 }, Way::Disturbed { seed: seed + 2 }];
     for way in ways {
         let other = run(input, way);
         let lines = |ran: &Ran| ran.transitions.iter().map(line).collect::<Vec<_>>();
-        check(&format!("{way:?}: transitions"), &lines(&whole), &lines(&other))?;
+        check_lines(&format!("{way:?}: transitions"), &lines(&whole), &lines(&other))?;
         check(&format!("{way:?}: counts"), &whole.counts, &other.counts)?;
         check(&format!("{way:?}: readings"), &whole.readings, &other.readings)?;
         if whole != other {
@@ -301,12 +319,18 @@ fn prove(input: &Input, seed: u64) -> Result<(), String> {
     let mut transitions: Vec<String> = whole.transitions.iter().map(line).collect();
     transitions.sort();
     let said = oracle::ask(&input.options, &input.partitions);
-    check("transitions by the oracle", &said.transitions, &transitions)?;
+    let mut expected: Vec<String> = said.transitions.iter().map(Change::to_string).collect();
+    expected.sort();
+    check_lines("transitions by the oracle", &expected, &transitions)?;
     let counts = whole.counts;
     let counted = (counts.late_events, counts.join.duplicate_predictions, counts.join.expired_predictions);
     let expected = (said.late_events, said.duplicate_predictions, said.expired_predictions);
     check("late, duplicate, expired by the oracle", &expected, &counted)?;
-    prove_readings(input, &said)
+    prove_readings(input, &said)?;
+    let t1 = t0.elapsed();
+    let r = lived::prove(input, &input.schedule, &whole, &said);
+    eprintln!("TIME pure {t1:?} lived {:?}", t0.elapsed() - t1);
+    r
 }
 
 fn prove_readings(input: &Input, said: &oracle::Said) -> Result<(), String> {
@@ -338,6 +362,13 @@ fn check<T: PartialEq + std::fmt::Debug>(what: &str, expected: &T, got: &T) -> R
     if expected == got { Ok(()) } else { Err(format!("{what}:\n expected {expected:#?}\n      got {got:#?}")) }
 }
 
+/// Like [`check`], and shows only where two lists part.
+fn check_lines(what: &str, expected: &[String], got: &[String]) -> Result<(), String> {
+    let same = expected.iter().zip(got).take_while(|(one, other)| one == other).count();
+    let rest = |lines: &[String]| lines.iter().skip(same).take(8).cloned().collect::<Vec<_>>();
+    check(&format!("{what}, after {same} that are the same"), &rest(expected), &rest(got))
+}
+
 fn prove_or_panic(input: &Input, seed: u64) -> Result<(), String> {
     catch_unwind(AssertUnwindSafe(|| prove(input, seed))).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
@@ -360,6 +391,17 @@ fn shrink(mut input: Input, seed: u64) -> Input {
         }
         chunk /= 2;
     }
+    let mut chunk = input.schedule.acts.len() / 2;
+    while chunk > 0 {
+        let mut from = 0;
+        while from < input.schedule.acts.len() {
+            let mut less = input.clone();
+            let to = (from + chunk).min(less.schedule.acts.len());
+            less.schedule.acts.drain(from..to);
+            if prove_or_panic(&less, seed).is_err() { input = less } else { from += chunk }
+        }
+        chunk /= 2;
+    }
     input
 }
 
@@ -378,6 +420,7 @@ fn time_line(input: &Input) -> String {
                 .expect("a text");
         }
     }
+    writeln!(text, "then {:#?}", input.schedule).expect("a text");
     text
 }
 
@@ -385,19 +428,35 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect("a whole number"))
 }
 
+/// Runs every seed on all cores; gives the lowest one that fails.
+fn first_failure(seeds: std::ops::Range<u64>) -> Option<u64> {
+    let (next, failed) = (AtomicU64::new(seeds.start), AtomicU64::new(u64::MAX));
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end || failed.load(Ordering::Relaxed) < seed {
+                return;
+            }
+            if prove_or_panic(&input(seed), seed).is_err() {
+                failed.fetch_min(seed, Ordering::Relaxed);
+            }
+        }
+    };
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| (0..workers).for_each(|_| drop(scope.spawn(work))));
+    Some(failed.into_inner()).filter(|seed| *seed < u64::MAX)
+}
+
 #[test]
-fn every_interleaving_reload_and_restart_says_what_the_oracle_says() {
+fn every_interleaving_reload_restart_and_crash_says_what_the_oracle_says() {
     let seeds = match number("MODELWATCH_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("MODELWATCH_SEEDS").unwrap_or(40),
+        None => 0..number("MODELWATCH_SEEDS").unwrap_or(SEEDS),
     };
-    for seed in seeds {
-        let input = input(seed);
-        if prove_or_panic(&input, seed).is_err() {
-            let small = shrink(input, seed);
-            let problem = prove_or_panic(&small, seed).expect_err("it still fails");
-            panic!("MODELWATCH_SEED={seed}\n{}\n{problem}", time_line(&small));
-        }
+    if let Some(seed) = first_failure(seeds) {
+        let small = shrink(input(seed), seed);
+        let problem = prove_or_panic(&small, seed).expect_err("it still fails");
+        panic!("MODELWATCH_SEED={seed}\n{}\n{problem}", time_line(&small));
     }
 }
 

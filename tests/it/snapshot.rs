@@ -175,7 +175,7 @@ fn the_state_names_one_snapshot_and_keeps_no_other() {
         |second| snapshot::write(directory.path(), at(second), marks(), (1, 2), &pipeline.image(), || true).unwrap();
     let (first, second) = (write_at(1), write_at(2));
     state.name_snapshot(&first).unwrap();
-    assert_eq!(files(directory.path()), [first.file.clone()]);
+    assert_eq!(files(directory.path()), std::slice::from_ref(&first.file));
     drop(second);
     let third = write_at(3);
     let stopped = snapshot::write(directory.path(), at(4), marks(), (1, 2), &pipeline.image(), || false);
@@ -183,7 +183,7 @@ fn the_state_names_one_snapshot_and_keeps_no_other() {
     assert_eq!(files(directory.path()).len(), 3, "a crash leaves what is not named, and what is half written");
     drop(state);
     let state = State::open(directory.path(), at(0)).unwrap();
-    assert_eq!(files(directory.path()), [first.file.clone()]);
+    assert_eq!(files(directory.path()), std::slice::from_ref(&first.file));
     assert_eq!(state.snapshot().unwrap(), Some(first.clone()));
     drop(third);
     let aside = state.forget_snapshot(true).unwrap().unwrap();

@@ -19,7 +19,7 @@ rows = sqlite3.connect(sys.argv[1]).execute('SELECT * FROM transition_log ORDER 
 print(json.dumps([row[1:] for row in rows]))";
 
 /// The transitions in a state file, read by another program; `None` without it.
-fn transitions(state: &Path) -> Option<String> {
+pub(super) fn transitions(state: &Path) -> Option<String> {
     python(&["-c", LOG, state.join("modelwatch.db").to_str()?], b"")
 }
 
