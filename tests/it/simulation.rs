@@ -57,16 +57,13 @@ fn with_clear(condition: Condition, clear: Bound) -> Condition {
     Condition { clear, ..condition }
 }
 
-fn rules() -> Vec<Rule> {
+fn rules(random: &mut Random) -> Vec<Rule> {
     let half_life = |span| Smoothing::HalfLife(secs(span));
     let alpha = Smoothing::Alpha { keep: 0.9, seed_first: false };
     let mae = |span, limit| given::condition("mae", half_life(span), Bound::Above(limit), 2.437);
     let accuracy = given::condition("accuracy", Smoothing::Window(secs(100)), Bound::Below(0.613), 3.0);
     let rate = given::condition("prediction_rate", half_life(60), Bound::Below(0.0317), 0.0);
     let window_rate = given::condition("prediction_rate", Smoothing::Window(secs(60)), Bound::Below(0.0317), 5.0);
-    let [all, oncall, ops] = [vec!["oncall", "ops"], vec!["oncall"], vec!["ops"]];
-    let notified =
-        |rule: Rule, notify: &[&str]| Rule { notify: notify.iter().map(|name| (*name).to_owned()).collect(), ..rule };
     let rules = vec![
         Rule {
             hold: secs(20),
@@ -95,8 +92,14 @@ fn rules() -> Vec<Rule> {
             ..given::rule("lost", "*", vec![given::condition("unlabelled_rate", alpha, Bound::Above(0.3123), 0.0)])
         },
     ];
-    let notify = [&all, &all, &oncall, &ops, &all, &oncall, &ops];
-    rules.into_iter().zip(notify).map(|(rule, notify)| notified(rule, notify)).collect()
+    let notified = |rule: Rule| Rule { notify: names(random), ..rule };
+    rules.into_iter().map(notified).collect()
+}
+
+/// Who is told by a rule: mostly few, because most of the time goes into notices.
+fn names(random: &mut Random) -> Vec<String> {
+    let names: &[&str] = [&[][..], &[], &["ops"], &["ops"], &["oncall"], &["oncall", "ops"]][random.below(6)];
+    names.iter().map(|name| (*name).to_owned()).collect()
 }
 
 fn options(random: &mut Random) -> Options {
@@ -107,14 +110,13 @@ fn options(random: &mut Random) -> Options {
         Smoothing::Window(secs(95)),
         Smoothing::Alpha { keep: 0.95, seed_first: false },
     ];
-    let mut smoothing = || smoothings[random.below(3)];
-    let mut eta = given::model("eta-*", Task::Regression, smoothing(), &regression);
-    let mut spam = given::model("spam", Task::Binary, smoothing(), &binary);
+    let mut eta = given::model("eta-*", Task::Regression, smoothings[random.below(3)], &regression);
+    let mut spam = given::model("spam", Task::Binary, smoothings[random.below(3)], &binary);
     (eta.label_timeout, eta.early_label_wait, eta.dedupe_window) = (secs(120), secs(30), secs(200));
     eta.dimensions = vec![("region".to_owned(), 0), ("tier".to_owned(), 1)];
     eta.max_segment_values = 2;
     (spam.label_timeout, spam.early_label_wait, spam.dedupe_window) = (secs(57), secs(0), secs(0));
-    let mut options = given::options(vec![eta, spam], rules());
+    let mut options = given::options(vec![eta, spam], rules(random));
     options.lateness = secs([0, 15, 60][random.below(3)]);
     options.labels_name_model = random.once_in(2);
     options

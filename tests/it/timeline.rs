@@ -8,6 +8,9 @@
 //! want 7m firing mae eta                   at the end of that tick
 //! until 20m                                event time goes on to there
 //! ```
+//!
+//! Every line is played on the core alone, and on the whole daemon ([`daemon`]), there once more for every step after
+//! which it is killed: the transitions must be the same. Lines that tell what becomes of notices are in [`notices`].
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -20,6 +23,12 @@ use modelwatch::rule::{Bound, Condition, Rule};
 use modelwatch::smoothing::Smoothing;
 
 use crate::given::{self, KEY, secs};
+
+mod daemon;
+mod grammar;
+mod notices;
+
+use grammar::{shown, side_by_side};
 
 /// A prediction that has no label yet: model, id and value.
 type Unlabelled = (String, String, f64);
@@ -35,47 +44,22 @@ struct Line {
 /// Plays a time line and compares the transitions with what it wants. `next` is for `reload`.
 #[track_caller]
 fn play(options: Options, next: Option<Options>, text: &str) {
-    let mut line =
-        Line { pipeline: Pipeline::new(options, KEY), next, unlabelled: BTreeMap::new(), got: Vec::new(), count: 0 };
+    let script = grammar::read(text);
+    let mut line = Line {
+        pipeline: Pipeline::new(options.clone(), KEY),
+        next: next.clone(),
+        unlabelled: BTreeMap::new(),
+        got: Vec::new(),
+        count: 0,
+    };
     line.pipeline.expect_partitions(1);
-    let mut wanted = Vec::new();
-    let mut events: Vec<(i64, Vec<&str>)> = Vec::new();
-    for words in text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).filter(|words| !words.is_empty())
-    {
-        match words.as_slice() {
-            ["want", at, what @ ..] => wanted.push(format!("{at} {}", what.join(" "))),
-            ["at", at, what @ ..] => events.push((seconds(at), what.to_vec())),
-            ["until", at] => events.push((seconds(at), vec!["end"])),
-            ["from", from, "to", to, "every", step, what @ ..] => {
-                let steps = (seconds(from)..seconds(to)).step_by(usize::try_from(seconds(step)).expect("a step"));
-                events.extend(steps.map(|at| (at, [&["both"], what].concat())));
-            }
-            other => panic!("not understood: {other:?}"),
-        }
+    for (at, words) in &script.steps {
+        line.step(*at, &words.iter().map(String::as_str).collect::<Vec<_>>());
     }
-    events.sort_by_key(|(at, _)| *at);
-    for (at, words) in events {
-        line.step(at, &words);
+    if line.got != script.wanted {
+        panic!("\n{}", side_by_side(&line.got, &script.wanted));
     }
-    if line.got != wanted {
-        panic!("\n{}", side_by_side(&line.got, &wanted));
-    }
-}
-
-fn side_by_side(got: &[String], wanted: &[String]) -> String {
-    let rows = (0..got.len().max(wanted.len())).map(|row| {
-        let [got, wanted] = [got, wanted].map(|side| side.get(row).map_or("", String::as_str));
-        format!("{} {got:<44} | {wanted}", if got == wanted { ' ' } else { '!' })
-    });
-    format!("  {:<44} | wanted\n{}", "got", rows.collect::<Vec<_>>().join("\n"))
-}
-
-fn seconds(text: &str) -> i64 {
-    humantime::parse_duration(text).expect("a duration").as_secs() as i64
-}
-
-fn shown(secs: i64) -> String {
-    humantime::format_duration(Duration::from_secs(secs.unsigned_abs())).to_string().replace(' ', "")
+    daemon::check_transitions(&options, next.as_ref(), &script);
 }
 
 impl Line {

@@ -113,7 +113,7 @@ impl Notifier for Scripted {
 pub(crate) struct Setup {
     pub(crate) options: Options,
     /// Names, each with its recipients.
-    pub(crate) notifiers: Vec<(&'static str, Vec<&'static str>)>,
+    pub(crate) notifiers: Vec<(String, Vec<String>)>,
     pub(crate) idle_after: Duration,
     pub(crate) give_up_after: Duration,
 }
@@ -198,13 +198,6 @@ impl World {
         &self.listed
     }
 
-    /// How many records of a partition have not been read yet.
-    pub(crate) fn unread(&self, partition: usize) -> usize {
-        let running = self.running.as_ref().expect("a daemon that runs");
-        let at = self.listed.iter().position(|listed| *listed == partition).expect("a partition that is known");
-        self.logs[partition].len() - usize::try_from(running.next_offsets[at]).expect("an offset")
-    }
-
     fn partitions(&self) -> Vec<Partition> {
         self.listed.iter().map(|number| partition(*number)).collect()
     }
@@ -280,9 +273,8 @@ impl World {
 
     fn notifiers(&self) -> Notifiers {
         let each = self.setup.notifiers.iter().map(|(name, recipients)| {
-            let recipients = recipients.iter().map(|recipient| (*recipient).to_owned()).collect();
-            let (post, clock) = (Arc::clone(&self.post), Arc::clone(&self.clock));
-            ((*name).to_owned(), Arc::new(Scripted { recipients, post, clock }) as Arc<dyn Notifier>)
+            let (recipients, post, clock) = (recipients.clone(), Arc::clone(&self.post), Arc::clone(&self.clock));
+            (name.clone(), Arc::new(Scripted { recipients, post, clock }) as Arc<dyn Notifier>)
         });
         each.collect()
     }
@@ -337,15 +329,6 @@ impl World {
         let settled = std::mem::replace(&mut post.settled, usize::MAX);
         post.attempts[settled..].iter_mut().for_each(|attempt| attempt.noted = true);
         post.settled = post.attempts.len();
-    }
-
-    /// Delivers everything that is due.
-    pub(crate) fn deliver(&mut self) {
-        for courier in 0..self.setup.notifiers.len() {
-            while self.attempt(courier) {
-                self.note();
-            }
-        }
     }
 
     /// When the next notice is due, if one is owed.

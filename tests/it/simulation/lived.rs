@@ -104,15 +104,21 @@ pub(super) fn prove(input: &Input, schedule: &Schedule, whole: &Ran, said: &Said
 }
 
 fn receivers(setup: &Setup) -> Vec<(String, String)> {
-    let each = setup.notifiers.iter().flat_map(|(name, recipients)| recipients.iter().map(move |to| (*name, *to)));
-    each.map(|(name, to)| (name.to_owned(), to.to_owned())).collect()
+    let each = setup
+        .notifiers
+        .iter()
+        .flat_map(|(name, recipients)| recipients.iter().map(move |to| (name.clone(), to.clone())));
+    each.collect()
 }
 
 impl Life<'_> {
     fn begin<'i>(input: &'i Input, schedule: &Schedule) -> Life<'i> {
         let setup = Setup {
             options: input.options.clone(),
-            notifiers: vec![("oncall", vec!["day@example.org", "night@example.org"]), ("ops", vec!["ops"])],
+            notifiers: vec![
+                ("oncall".to_owned(), vec!["day@example.org".to_owned(), "night@example.org".to_owned()]),
+                ("ops".to_owned(), vec!["ops".to_owned()]),
+            ],
             idle_after: secs(30),
             give_up_after: secs(1_000_000_000),
         };
