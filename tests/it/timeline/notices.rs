@@ -186,7 +186,7 @@ fn after_downtime_one_digest_says_what_is_left() {
          from 20m to 22m every 10s eta 5 err=0 region=eu
          until 23m
          want 10s mail oncall firing mae eta region=asia
-         want 20m mail oncall caught_up [CAUGHT UP] 1 still true, 2 over
+         want 20m10s mail oncall caught_up [CAUGHT UP] 1 still true, 2 over
          want 20m30s mail oncall resolved mae eta region=eu",
     );
 }
@@ -251,7 +251,7 @@ fn reload_of_a_changed_threshold_keeps_the_incident() {
         Some(&changed),
         "from 0s to 3m every 10s eta 5 err=9
          at 1m reload
-         from 3m to 4m every 10s eta 5 err=7
+         from 3m to 4m every 10s eta 5 err=7.5
          until 5m
          want 10s mail oncall firing mae eta
          want 3m20s mail oncall resolved mae eta",
