@@ -10,6 +10,8 @@ use super::{Error, FILE};
 use crate::clock::Timestamp;
 use crate::pipeline::Saved;
 
+/// How many prepared statements a connection keeps: more than there are.
+const STATEMENTS: usize = 64;
 /// What leads from each format to the next; a new file takes all steps. One that was released is never changed.
 const STEPS: &[&str] = &[include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 /// The format of this version: of the schema and of what the checkpoint holds.
@@ -45,6 +47,7 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     keep_log(&connection, true)?;
     connection.busy_timeout(Duration::from_secs(10))?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.pragma_update(None, "journal_mode", "wal")?;
     // Power loss must not lose a commit: what is told outside depends on it.
     connection.pragma_update(None, "synchronous", "full")?;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use modelwatch::alert::Transition;
 use modelwatch::clock::Timestamp;
 use modelwatch::event::Task;
-use modelwatch::pipeline::{Counts, Options, Pipeline, Saved};
+use modelwatch::pipeline::{Counts, ModelView, Options, Pipeline, Saved};
 use modelwatch::rule::{Bound, Condition, Rule};
 use modelwatch::smoothing::Smoothing;
 use modelwatch::watermark::Frontier;
@@ -177,6 +177,7 @@ fn input(seed: u64) -> Input {
 struct Ran {
     transitions: Vec<Transition>,
     saved: Vec<u8>,
+    models: Vec<ModelView>,
     readings: String,
     counts: Counts,
 }
@@ -252,7 +253,7 @@ fn run(input: &Input, way: Way) -> Ran {
     let view = pipeline.view(usize::MAX);
     let readings = format!("{:?} {:?}", view.models, view.alerts);
     let saved = postcard::to_stdvec(&pipeline.save()).expect("encodable");
-    Ran { transitions, saved, readings, counts: pipeline.counts() }
+    Ran { transitions, saved, models: view.models, readings, counts: pipeline.counts() }
 }
 
 /// A core from a checkpoint, its table filled from the records before.
@@ -284,9 +285,8 @@ fn line(transition: &Transition) -> String {
 
 /// Runs an input in several ways; `Err` says what differs.
 fn prove(input: &Input, seed: u64) -> Result<(), String> {
-    let t0 = std::time::Instant::now();
     let whole = run(input, Way::Whole);
-    let ways = [Way::Interleaved { seed }, Way::Interleaved { seed: seed + 1 }, Way::Disturbed { seed: seed + 2 }];
+    let ways = [Way::Interleaved { seed }, Way::Disturbed { seed: seed + 2 }];
     for way in ways {
         let other = run(input, way);
         let lines = |ran: &Ran| ran.transitions.iter().map(line).collect::<Vec<_>>();
@@ -307,23 +307,15 @@ fn prove(input: &Input, seed: u64) -> Result<(), String> {
     let counted = (counts.late_events, counts.join.duplicate_predictions, counts.join.expired_predictions);
     let expected = (said.late_events, said.duplicate_predictions, said.expired_predictions);
     check("late, duplicate, expired by the oracle", &expected, &counted)?;
-    prove_readings(input, &said)?;
-    let t1 = t0.elapsed();
-    let r = lived::prove(input, &input.schedule, &whole, &said);
-    eprintln!("TIME pure {t1:?} lived {:?}", t0.elapsed() - t1);
-    r
+    prove_readings(&whole.models, &said)?;
+    lived::prove(input, &input.schedule, &whole, &said)
 }
 
-fn prove_readings(input: &Input, said: &oracle::Said) -> Result<(), String> {
-    let mut pipeline = Pipeline::new(input.options.clone(), KEY);
-    for (partition, events) in (0..).zip(&input.partitions) {
-        events.iter().for_each(|event| take(&mut pipeline, partition, event, false));
-    }
-    pipeline.finish();
+fn prove_readings(models: &[ModelView], said: &oracle::Said) -> Result<(), String> {
     let mut read = 0;
-    for model in pipeline.view(usize::MAX).models {
-        for reading in model.readings {
-            let key = ((model.name.clone(), reading.segment), reading.indicator);
+    for model in models {
+        for reading in &model.readings {
+            let key = ((model.name.clone(), reading.segment.clone()), reading.indicator);
             let (value, n_eff) = said.readings.get(&key).copied().unwrap_or((None, 0.0));
             let got = reading.value.ok().map(|estimate| estimate.value);
             let near = |a: f64, b: f64| (a - b).abs() <= 1e-12 * a.abs().max(b.abs()).max(1.0);
