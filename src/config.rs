@@ -43,6 +43,8 @@ pub struct Config {
     pub notifiers: BTreeMap<String, notifier::Config>,
     /// Where the state file lives.
     pub state_directory: PathBuf,
+    /// How often the join table is saved.
+    pub snapshot_every: Duration,
     /// `[web]`.
     pub web: Web,
     /// `[notices]`.
@@ -67,6 +69,8 @@ pub struct Notices {
     pub link: Option<String>,
     /// How long an undelivered notice is tried again.
     pub give_up_after: Duration,
+    /// The notifiers that are told what is wrong with the watching itself; `None`: all of them.
+    pub trouble: Option<Vec<String>>,
 }
 
 /// What the configuration takes from its surroundings where the file is silent.
@@ -174,13 +178,20 @@ fn read_sections(root: &mut Table<'_>, defaults: &Defaults) -> Option<Config> {
     let models = model::read(root, &mut places, engine.tick);
     let mapping = mapping::read(root, &models, places, &engine);
     let notifiers = read_notifiers(root);
+    let names: Vec<&str> = notifiers.iter().map(|(name, _)| name.value.as_str()).collect();
+    let notices = surroundings::notices(root, &names);
     let rules = rule::read(
         root,
-        &rule::Context { models: &models, notifiers: &notifiers, tick: engine.tick, mapping: mapping.as_ref() },
+        &rule::Context {
+            models: &models,
+            notifiers: &notifiers,
+            trouble: notices.trouble.as_deref().unwrap_or_default(),
+            tick: engine.tick,
+            mapping: mapping.as_ref(),
+        },
     );
-    let state_directory = surroundings::state_directory(root).unwrap_or_else(|| defaults.state_directory.clone());
+    let state = surroundings::state(root);
     let web = surroundings::web(root);
-    let notices = surroundings::notices(root);
     let mapping = mapping?;
     let pipeline = Options {
         tick: engine.tick,
@@ -199,7 +210,8 @@ fn read_sections(root: &mut Table<'_>, defaults: &Defaults) -> Option<Config> {
         pipeline,
         idle_after: engine.idle_after,
         notifiers,
-        state_directory,
+        state_directory: state.directory.unwrap_or_else(|| defaults.state_directory.clone()),
+        snapshot_every: state.snapshot_every,
         web,
         notices,
     })

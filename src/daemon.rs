@@ -10,10 +10,13 @@ pub mod delivery;
 pub mod engine;
 pub mod intake;
 pub mod notices;
+mod pace;
 mod positions;
 pub mod restart;
+pub mod snapshots;
 pub mod status;
 pub mod systemd;
+pub mod trouble;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -30,7 +33,8 @@ use tracing::{error, info, warn};
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::notification::Rendering;
+use crate::failpoint::reach;
+use crate::notification::{Rendering, Trouble};
 use crate::notifier;
 use crate::source::kafka::Kafka;
 use crate::source::{Partition, Source};
@@ -40,7 +44,9 @@ use couriers::{Couriers, CurrentBell};
 use delivery::Notifiers;
 use engine::{Engine, Input, NextReload, Parts, Reload};
 use intake::Intake;
+use snapshots::Snapshots;
 use status::Published;
+use trouble::Troubles;
 
 /// Batches between the source and the engine; each holds at most about a megabyte.
 const BATCHES_WAITING: usize = 8;
@@ -78,21 +84,17 @@ impl Daemon {
     pub async fn start(config: Config, clock: Arc<dyn Clock>, metrics: PrometheusHandle) -> anyhow::Result<Daemon> {
         let notifiers = build_notifiers(&config, &clock)?;
         let state = State::open(&config.state_directory, clock.now())?;
+        let mut troubles = Troubles::new(state.troubles_told(clock.now().minus(trouble::AGAIN_AFTER))?);
         if let Some(aside) = &state.set_aside {
-            error!(file = %aside.display(), "the state file was damaged or of another version; it was set aside, beginning anew");
+            troubles.note(Trouble::state_damaged(&aside.display().to_string(), clock.now()), clock.now());
         }
         let published = Published::default();
-        published.beat(clock.now());
+        published.beat();
         published.reloaded(true);
         let mut outbox = state.outbox()?;
         let web = match config.web.listen {
             Some(address) => {
-                let pages = web::Pages {
-                    published: published.clone(),
-                    clock: Arc::clone(&clock),
-                    metrics,
-                    outbox: state.outbox()?,
-                };
+                let pages = web::Pages { published: published.clone(), metrics, outbox: state.outbox()? };
                 Some(
                     web::serve(address, pages)
                         .await
@@ -114,6 +116,7 @@ impl Daemon {
             config: config.clone(),
             state,
             notifiers,
+            troubles,
             clock: Arc::clone(&clock),
             published: published.clone(),
             bell: Arc::clone(&couriers.bell),
@@ -157,12 +160,15 @@ impl Daemon {
             anyhow::bail!("`{what}` can only change at a restart; nothing was changed");
         }
         let notifiers = build_notifiers(&config, &self.clock)?;
+        let receivers = delivery::receivers(&notifiers);
         let reload = Reload {
             options: config.pipeline.clone(),
             mapping: config.mapping.clone(),
             idle_after: config.idle_after,
-            receivers: delivery::receivers(&notifiers),
+            trouble_receivers: trouble::receivers(&receivers, config.notices.trouble.as_deref()),
+            receivers,
             rendering: rendering(&config),
+            snapshot_every: config.snapshot_every,
         };
         self.couriers.replace(&config, &notifiers, &self.clock, || State::another_outbox(&self.state_directory))?;
         *self.next_reload.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(reload));
@@ -176,7 +182,7 @@ impl Daemon {
         join(self.engine);
         self.couriers.bell.lock().unwrap_or_else(PoisonError::into_inner).ring();
         let deadline = Instant::now() + FAREWELL;
-        while Instant::now() < deadline && something_is_due(&self.state_directory, &*self.clock) {
+        while Instant::now() < deadline && something_is_due(&self.state_directory) {
             std::thread::sleep(Duration::from_millis(50));
         }
         self.couriers.stop(Instant::now() + IN_FLIGHT);
@@ -185,8 +191,8 @@ impl Daemon {
     }
 }
 
-fn something_is_due(directory: &std::path::Path, clock: &dyn Clock) -> bool {
-    let due = State::another_outbox(directory).and_then(|outbox| outbox.first_attempts_due(clock.now()));
+fn something_is_due(directory: &std::path::Path) -> bool {
+    let due = State::another_outbox(directory).and_then(|outbox| outbox.first_attempts_due());
     due.unwrap_or(false)
 }
 
@@ -238,6 +244,8 @@ struct Beginning {
     config: Config,
     state: State,
     notifiers: Notifiers,
+    /// What the start has found so far.
+    troubles: Troubles,
     clock: Arc<dyn Clock>,
     published: Published,
     bell: CurrentBell,
@@ -248,10 +256,10 @@ struct Beginning {
 impl Beginning {
     /// Restores the core, waits for the source, then runs the engine until the end.
     fn run(self) -> anyhow::Result<()> {
-        let Beginning { config, state, notifiers, clock, published, bell, stopping, next_reload } = self;
+        let Beginning { config, state, notifiers, mut troubles, clock, published, bell, stopping, next_reload } = self;
         let watchdog = systemd::Watchdog::from_environment();
         let beat = || {
-            published.beat(clock.now());
+            published.beat();
             watchdog.ping();
         };
         let keep_waiting = || {
@@ -260,14 +268,18 @@ impl Beginning {
         };
         let mut intake =
             Intake::new(crate::pipeline::Pipeline::new(config.pipeline.clone(), state.key()), config.mapping.clone());
-        let restart = restart::Restart { config: &config, keep_waiting: &keep_waiting };
-        let (source, transitions) = restart.resume(&state, &mut intake)?;
+        let restart = restart::Restart { config: &config, keep_waiting: &keep_waiting, now: clock.now() };
+        let (source, transitions) = restart.resume(&state, &mut intake, &mut troubles)?;
         let positions = source.positions();
+        let receivers = delivery::receivers(&notifiers);
         let parts = Parts {
             intake,
             state,
+            snapshots: Snapshots::new(&config.state_directory, config.snapshot_every),
             idle_after: config.idle_after,
-            receivers: delivery::receivers(&notifiers),
+            trouble_receivers: trouble::receivers(&receivers, config.notices.trouble.as_deref()),
+            receivers,
+            troubles,
             rendering: rendering(&config),
             clock: Arc::clone(&clock),
             bell,
@@ -316,7 +328,9 @@ fn start_reader(
                 return;
             }
             if let Some(positions) = published.take_positions() {
+                reach("offsets.before");
                 source.publish_positions(&positions);
+                reach("offsets.after");
             }
         }
         // The engine commits before the source is closed, which may take its time.

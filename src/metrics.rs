@@ -54,6 +54,12 @@ pub const GAPS: Metric = counter(
     &["cause"],
     "Times that the source could not deliver records, by cause (deleted before they were read, topic made anew, ...).",
 );
+/// Troubles.
+pub const TROUBLES: Metric = counter(
+    "modelwatch_troubles_total",
+    &["kind"],
+    "Troubles of the watching itself, by kind (records lost, topic made anew, state damaged, ...).",
+);
 /// Late events.
 pub const LATE: Metric = counter(
     "modelwatch_late_events_total",
@@ -132,6 +138,7 @@ pub const ALL: &[Metric] = &[
     IGNORED,
     REJECTED,
     GAPS,
+    TROUBLES,
     LATE,
     PREDICTIONS,
     LABELS,

@@ -20,10 +20,12 @@ mod facts;
 mod group;
 mod payload;
 mod subject;
+mod trouble;
 mod view;
 mod words;
 
 pub use group::{Notice, notices};
+pub use trouble::{Telling, Trouble, TroubleKind};
 
 use view::View;
 use words::clean;
@@ -32,6 +34,8 @@ use words::clean;
 const LISTED_MAX: usize = 20;
 /// Longest foreign text in a body, in characters.
 const TEXT_MAX: usize = 200;
+/// Longest sentence of a rule or a server, in characters.
+const SENTENCE_MAX: usize = 1_000;
 /// Longest header value, in characters.
 const HEADER_MAX: usize = 200;
 
@@ -143,6 +147,25 @@ pub fn is_delivery_failure(message: &Message) -> bool {
     message.id.starts_with("undelivered.")
 }
 
+/// Tells `receiver` of troubles of one kind; `None` if there are none. Every instant and first place give another id.
+pub fn trouble_notice(
+    tellings: &[Telling],
+    receiver: &Receiver,
+    now: Timestamp,
+    options: &Rendering,
+) -> Option<Message> {
+    let first = &tellings.first()?.trouble;
+    debug_assert!(tellings.iter().all(|telling| telling.trouble.kind == first.kind));
+    let kind = first.kind.name().replace('_', "-");
+    let place = hash_of(first.place.as_bytes());
+    let id = format!("trouble.{kind}.{}.{place}.{}", now.as_micros().unsigned_abs(), hash(receiver));
+    let view = View::of_trouble(first.kind, tellings, now, options);
+    let json = payload::of_trouble(first.kind, tellings, &id, now, options);
+    let mut headers = system_headers("trouble", now);
+    headers.push(("X-Modelwatch-Trouble".to_owned(), first.kind.name().to_owned()));
+    Some(Message { json, ..compose(id, &view, receiver, headers) })
+}
+
 /// What `test-notify` sends: proves that `receiver` can be reached. Every instant gives another id.
 pub fn test_notice(receiver: &Receiver, now: Timestamp, options: &Rendering) -> Message {
     let id = format!("test.{}.{}", now.as_micros().unsigned_abs(), hash(receiver));
@@ -169,9 +192,12 @@ fn compose(id: String, view: &View, receiver: &Receiver, headers: Vec<(String, S
 
 /// Twelve hex digits that tell recipients apart without naming them to each other.
 fn hash(receiver: &Receiver) -> String {
-    let bytes = [receiver.notifier.as_bytes(), b"\0", receiver.recipient.as_bytes()].concat();
+    hash_of(&[receiver.notifier.as_bytes(), b"\0", receiver.recipient.as_bytes()].concat())
+}
+
+fn hash_of(bytes: &[u8]) -> String {
     // The keys are fixed: the id must be the same in every process, and guards against nothing but accident.
-    format!("{:012x}", SipHasher13::new_with_keys(0, 0).hash(&bytes) >> 16)
+    format!("{:012x}", SipHasher13::new_with_keys(0, 0).hash(bytes) >> 16)
 }
 
 fn message_id(transition: &Transition, key: &str) -> String {

@@ -13,7 +13,7 @@ use crate::clock::Timestamp;
 pub type PartitionIndex = u32;
 
 /// One partition of a topic (for a file: its name, and 0 or the partition its lines name).
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct Partition {
     /// The topic.
     pub topic: String,
@@ -137,10 +137,68 @@ pub struct Polled {
     pub batch: Batch,
     /// Partitions that are known to be at their end as of this poll.
     pub at_end: Vec<PartitionIndex>,
-    /// What the source could not deliver, so that it can be counted and told.
+    /// What the source could not deliver, so that it can be counted and told. A gap comes before the records behind it.
     pub gaps: Vec<Gap>,
+    /// The latest word on where partitions end and which they are.
+    pub seen: Vec<Seen>,
+    /// What else is wrong, so that it can be counted and told.
+    pub faults: Vec<Fault>,
     /// The source will never bring more (end of the file, end of the range).
     pub finished: bool,
+}
+
+/// What is known of a partition beside its records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The partition.
+    pub partition: PartitionIndex,
+    /// The offset after its last record, as far as is known.
+    pub end: Option<i64>,
+    /// By which it is known again.
+    pub anchor: Option<Anchor>,
+}
+
+/// A record that was read a while ago. If another one is at its offset, the topic was made anew: offsets alone cannot
+/// tell, once the new topic has grown beyond them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Anchor {
+    /// Its offset.
+    pub offset: i64,
+    /// Its timestamp in milliseconds; -1 if it has none.
+    pub millis: i64,
+    /// A hash of its key and value.
+    pub hash: u64,
+}
+
+/// Something that is wrong with the source, beside missing records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The brokers no longer know a partition.
+    Vanished {
+        /// The partition.
+        partition: PartitionIndex,
+        /// For how long.
+        lasted: Duration,
+    },
+    /// Somebody else uses the consumer group.
+    ForeignConsumer {
+        /// The group.
+        group: String,
+        /// What shows it.
+        evidence: String,
+    },
+    /// The client stood still or failed, and was made anew.
+    Renewed {
+        /// Why.
+        reason: String,
+    },
+    /// No broker answers.
+    Unreachable {
+        /// Which were asked.
+        brokers: String,
+        /// For how long.
+        lasted: Duration,
+    },
 }
 
 /// Records that will never be delivered.
@@ -161,8 +219,10 @@ pub struct Gap {
 pub enum Cause {
     /// They were deleted before we read them (retention).
     Deleted,
-    /// The partition ends before our position: it was cut back, or the topic was made anew.
+    /// The partition ends before our position: it was cut back.
     Truncated,
+    /// The topic was deleted and made anew: what was not read of the former one is lost, the new one is read whole.
+    Recreated,
     /// A line of a file is too long.
     Oversize,
     /// A line of a file is not what the file should hold.
@@ -175,6 +235,7 @@ impl Cause {
         match self {
             Cause::Deleted => "deleted",
             Cause::Truncated => "truncated",
+            Cause::Recreated => "recreated",
             Cause::Oversize => "oversize",
             Cause::Malformed => "malformed",
         }

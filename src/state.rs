@@ -9,8 +9,11 @@ mod file;
 mod held;
 mod inspection;
 mod outbox;
+mod position;
+pub mod snapshot;
+mod trouble;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,13 +22,16 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::alert::Transition;
 use crate::clock::Timestamp;
+use crate::failpoint::reach;
 use crate::notification::{Message, Receiver};
 use crate::pipeline::Saved;
-use crate::source::Partition;
+use crate::source::{Anchor, Partition, Seen};
 use crate::watermark::Frontier;
 use file::{FORMAT, connect};
 pub use inspection::{Inspection, OpenIncident, Undelivered};
 pub use outbox::{Outbox, OutboxCounts, Owed};
+pub use snapshot::Snapshot;
+pub use trouble::NotedTrouble;
 
 /// How long transitions and delivered notices are kept.
 const HISTORY: Duration = Duration::from_secs(90 * 86_400);
@@ -68,7 +74,7 @@ pub enum Error {
 }
 
 /// A position of a partition, with the frontier before the record at that offset.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Mark {
     /// The partition.
     pub partition: Partition,
@@ -85,6 +91,8 @@ pub struct Checkpoint {
     pub saved: Saved,
     /// Next offsets, in the order of the partition numbers that `saved` uses.
     pub positions: Vec<(Partition, i64)>,
+    /// By what the partitions are known again.
+    pub anchors: HashMap<Partition, Anchor>,
 }
 
 /// What one commit makes durable.
@@ -96,6 +104,10 @@ pub struct Commit<'a> {
     pub saved: &'a Saved,
     /// Next offsets, in the order of partition numbers.
     pub positions: &'a [(Partition, i64)],
+    /// What is known of partitions beside that, by their numbers.
+    pub seen: &'a [Seen],
+    /// Partitions of which marks at or after an offset mean nothing any more: they were cut back or made anew.
+    pub forgotten: &'a [(Partition, i64)],
     /// Positions from which the join table can be rebuilt.
     pub marks: &'a [Mark],
     /// What happened to alerts since the last commit.
@@ -108,6 +120,29 @@ pub struct Commit<'a> {
     pub held: &'a [Message],
     /// Who is told of the beginnings of which incidents.
     pub told: &'a BTreeMap<String, Vec<Receiver>>,
+    /// What is wrong with the watching itself, for the log.
+    pub troubles: &'a [NotedTrouble],
+}
+
+impl<'a> Commit<'a> {
+    /// One of the core's state alone.
+    pub fn of(saved: &'a Saved, now: Timestamp) -> Commit<'a> {
+        const NOBODY: &BTreeMap<String, Vec<Receiver>> = &BTreeMap::new();
+        Commit {
+            now,
+            saved,
+            positions: &[],
+            seen: &[],
+            marks: &[],
+            forgotten: &[],
+            transitions: &[],
+            messages: &[],
+            undeliverable: &[],
+            held: &[],
+            told: NOBODY,
+            troubles: &[],
+        }
+    }
 }
 
 /// Somebody who was told of an incident.
@@ -123,7 +158,7 @@ pub struct Told {
 #[derive(Debug)]
 pub struct State {
     connection: Connection,
-    path: PathBuf,
+    directory: PathBuf,
     /// Held for as long as the process uses the directory.
     _lock: File,
     key: [u8; 16],
@@ -148,8 +183,10 @@ impl State {
         }
         let (connection, set_aside) = file::open(directory, now)?;
         let key = deployment_key(&connection)?;
-        let path = directory.join(FILE);
-        Ok(State { connection, path, _lock: lock, key, set_aside })
+        let state = State { connection, directory: directory.to_owned(), _lock: lock, key, set_aside };
+        snapshot::remove_unfinished(directory);
+        snapshot::remove_others(directory, state.snapshot()?.as_ref().map(|named| named.file.as_str()));
+        Ok(state)
     }
 
     /// A second connection for the delivery of notices.
@@ -158,7 +195,7 @@ impl State {
     ///
     /// If SQLite refuses.
     pub fn outbox(&self) -> Result<Outbox, Error> {
-        Ok(Outbox::new(connect(&self.path)?))
+        State::another_outbox(&self.directory)
     }
 
     /// The lock of the directory, to be kept for as long as anybody in this process uses the outbox.
@@ -193,11 +230,8 @@ impl State {
         let blob: Option<Vec<u8>> =
             self.connection.query_row("SELECT saved FROM checkpoint", [], |row| row.get(0)).optional()?;
         let Some(saved) = blob.and_then(|blob| postcard::from_bytes(&blob).ok()) else { return Ok(None) };
-        let mut query =
-            self.connection.prepare("SELECT topic, partition, next_offset FROM position ORDER BY number")?;
-        let rows =
-            query.query_map([], |row| Ok((Partition { topic: row.get(0)?, number: row.get(1)? }, row.get(2)?)))?;
-        Ok(Some(Checkpoint { saved, positions: rows.collect::<Result<_, _>>()? }))
+        let (positions, anchors) = position::read(&self.connection)?;
+        Ok(Some(Checkpoint { saved, positions, anchors }))
     }
 
     /// For each partition, the latest mark before which no record is later than `before`, and the marks after it.
@@ -234,13 +268,18 @@ impl State {
     /// If SQLite refuses (a full disk, for one); then nothing has changed and the same commit may be tried again.
     pub fn commit(&mut self, commit: &Commit<'_>) -> Result<(), Error> {
         let blob = postcard::to_stdvec(commit.saved)?;
+        reach("commit.before");
         let transaction = self.connection.transaction()?;
         transaction
             .prepare_cached("INSERT OR REPLACE INTO checkpoint (id, at_us, saved) VALUES (1, ?1, ?2)")?
             .execute(params![commit.now.as_micros(), blob])?;
-        write_positions(&transaction, commit)?;
+        reach("commit.half");
+        position::write(&transaction, commit)?;
         for transition in commit.transitions {
             write_transition(&transaction, transition)?;
+        }
+        for trouble in commit.troubles {
+            trouble::write(&transaction, trouble)?;
         }
         for message in commit.messages {
             outbox::insert(&transaction, message, commit.now)?;
@@ -262,8 +301,45 @@ impl State {
                     .execute(params![incident, notifier, recipient, commit.now.as_micros()])?;
             }
         }
+        reach("commit.written");
         transaction.commit()?;
+        reach("commit.after");
         Ok(())
+    }
+
+    /// The snapshot of the join table that goes with the checkpoint, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses.
+    pub fn snapshot(&self) -> Result<Option<Snapshot>, Error> {
+        Ok(snapshot::named(&self.connection)?)
+    }
+
+    /// Names a snapshot that is whole and older than the checkpoint; the one before it is removed.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses; then the one before it stays.
+    pub fn name_snapshot(&self, snapshot: &Snapshot) -> Result<(), Error> {
+        snapshot::name(&self.connection, snapshot)?;
+        reach("snapshot.named");
+        snapshot::remove_others(&self.directory, Some(&snapshot.file));
+        Ok(())
+    }
+
+    /// The snapshot is of no use any more: the positions it goes on from mean something else, or it cannot be read. A file
+    /// that cannot be read is set aside; gives its new name.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses.
+    pub fn forget_snapshot(&self, is_damaged: bool) -> Result<Option<String>, Error> {
+        let named = self.snapshot()?;
+        self.connection.execute("DELETE FROM snapshot", [])?;
+        let aside = named.filter(|_| is_damaged).and_then(|named| snapshot::set_aside(&self.directory, &named.file));
+        snapshot::remove_others(&self.directory, None);
+        Ok(aside)
     }
 
     /// Who was told of the beginning of an incident.
@@ -295,6 +371,7 @@ impl State {
         )?;
         let oldest = now.minus(HISTORY).as_micros();
         self.connection.execute("DELETE FROM transition_log WHERE at_us < ?1", [oldest])?;
+        self.connection.execute("DELETE FROM trouble_log WHERE at_us < ?1", [oldest])?;
         self.connection.execute("DELETE FROM outbox WHERE state = 'sent' AND created_us < ?1", [oldest])?;
         // An alert knows by itself which notifiers were told, should an incident last longer than that.
         self.connection.execute("DELETE FROM told WHERE at_us < ?1", [oldest])?;
@@ -314,31 +391,6 @@ fn deployment_key(connection: &Connection) -> Result<[u8; 16], Error> {
     ring::rand::SecureRandom::fill(&random, &mut key).map_err(|_| rusqlite::Error::InvalidQuery)?;
     connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('fingerprint_key', ?1)", [key.as_slice()])?;
     Ok(key)
-}
-
-fn write_positions(transaction: &Transaction<'_>, commit: &Commit<'_>) -> rusqlite::Result<()> {
-    // Rows of former partitions would win over newer ones at the next start.
-    transaction.execute("DELETE FROM position", [])?;
-    let mut position = transaction.prepare_cached(
-        "INSERT OR REPLACE INTO position (number, topic, partition, next_offset) VALUES (?1, ?2, ?3, ?4)",
-    )?;
-    for (number, (partition, next_offset)) in (0_i64..).zip(commit.positions) {
-        position.execute(params![number, partition.topic, partition.number, next_offset])?;
-    }
-    let mut mark = transaction.prepare_cached(
-        "INSERT OR REPLACE INTO mark (topic, partition, next_offset, newest_us, floor_us) VALUES (?1, ?2, ?3, ?4, ?5)",
-    )?;
-    for Mark { partition, next_offset, frontier } in commit.marks {
-        let (newest, floor) = (frontier.newest.as_micros(), frontier.floor.as_micros());
-        mark.execute(params![partition.topic, partition.number, next_offset, newest, floor])?;
-    }
-    // A partition never has marks ahead of its position, unless its topic was made anew; also not those of this commit.
-    let mut ahead =
-        transaction.prepare_cached("DELETE FROM mark WHERE topic = ?1 AND partition = ?2 AND next_offset > ?3")?;
-    for (partition, next_offset) in commit.positions {
-        ahead.execute(params![partition.topic, partition.number, next_offset])?;
-    }
-    Ok(())
 }
 
 fn write_transition(transaction: &Transaction<'_>, transition: &Transition) -> rusqlite::Result<()> {

@@ -121,8 +121,14 @@ fn open(options: &Options, config: &Config) -> anyhow::Result<(Box<dyn Source>, 
         let headers = mapping.headers.clone();
         let topics = daemon::topics(config);
         let resume = |_: &Partition| None;
-        let opening =
-            Opening { topics: &topics, headers: &headers, resume: &resume, range: Some((from, to)), until: None };
+        let opening = Opening {
+            topics: &topics,
+            headers: &headers,
+            resume: &resume,
+            anchor: &|_| None,
+            range: Some((from, to)),
+            until: None,
+        };
         return Ok((Box::new(Kafka::open(&config.source, &opening, &|| true)?), mapping));
     }
     let plain = |path: &PathBuf, topic: &str| Input {

@@ -17,6 +17,8 @@ use crate::settings::{Level, Placed, Table, unknown};
 pub(super) struct Context<'c> {
     pub(super) models: &'c [Section],
     pub(super) notifiers: &'c [(Placed<String>, Option<notifier::Config>)],
+    /// Names of the notifiers that are told of trouble.
+    pub(super) trouble: &'c [String],
     pub(super) tick: Duration,
     /// `None` if it has mistakes.
     pub(super) mapping: Option<&'c Mapping>,
@@ -42,7 +44,7 @@ pub(super) fn read(root: &mut Table<'_>, context: &Context<'_>) -> Vec<Rule> {
 }
 
 fn warn_of_unused_notifiers(root: &Table<'_>, context: &Context<'_>, rules: &[Rule]) {
-    let is_told = |name: &String| rules.iter().any(|rule| rule.notify.contains(name));
+    let is_told = |name: &String| context.trouble.contains(name) || rules.iter().any(|rule| rule.notify.contains(name));
     for (name, _) in context.notifiers.iter().filter(|(name, _)| !is_told(&name.value)) {
         let cure = "name it in a rule's `notify`";
         root.warn(name.span.clone(), format!("notifier `{}`: no rule tells it anything; {cure}", name.value));
@@ -123,14 +125,18 @@ fn at_least(table: &mut Table<'_>, key: &'static str, least: Duration) -> Option
 
 fn notify(table: &mut Table<'_>, context: &Context<'_>) -> Option<Vec<String>> {
     let known: Vec<&str> = context.notifiers.iter().map(|(name, _)| name.value.as_str()).collect();
-    let example = known.first().copied().unwrap_or("oncall");
     if !table.has("notify") {
-        table.missing("notify", &format!("[\"{example}\"]"));
+        table.missing("notify", &format!("[\"{}\"]", known.first().copied().unwrap_or("oncall")));
     }
-    let found = table.texts("notify")?;
+    notifiers(table, "notify", &known)
+}
+
+/// A list of names of notifiers: at least one, each known, none twice.
+pub(super) fn notifiers(table: &mut Table<'_>, key: &'static str, known: &[&str]) -> Option<Vec<String>> {
+    let found = table.texts(key)?;
     if found.value.is_empty() {
-        table
-            .problem(found.span, format_args!("`notify` must name at least one notifier, for example [\"{example}\"]"));
+        let example = known.first().copied().unwrap_or("oncall");
+        table.problem(found.span, format_args!("`{key}` must name at least one notifier, for example [\"{example}\"]"));
         return None;
     }
     let mut names: Vec<String> = Vec::new();
@@ -145,7 +151,7 @@ fn notify(table: &mut Table<'_>, context: &Context<'_>) -> Option<Vec<String>> {
         let message = match is_known {
             true => format!("`{}` is there twice", name.value),
             false if known.is_empty() => add(),
-            false => unknown("notifier", &name.value, &known),
+            false => unknown("notifier", &name.value, known),
         };
         table.problem(name.span, message);
         all_known = false;

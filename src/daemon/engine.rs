@@ -4,39 +4,39 @@
 //! transaction; only then are the notices delivered and the positions published. A commit that fails (a full disk) is
 //! tried again with all that has gathered; nothing is told before it is durable.
 
+mod commit;
+mod trouble;
+
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver as Inbox, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use super::backlog::Backlog;
 use super::delivery::Bell;
 use super::intake::Intake;
 use super::notices::{self, Beginnings};
+use super::pace::Pace;
 use super::positions::Positions;
+use super::snapshots::Snapshots;
 use super::status::{Published, Status};
+use super::trouble::Troubles;
 use crate::alert::Transition;
 use crate::clock::{Clock, Timestamp};
+use crate::failpoint::reach;
 use crate::metrics;
 use crate::notification::{Message, Receiver, Rendering};
 use crate::pipeline::Options;
-use crate::source::{Gap, Partition, Polled};
-use crate::state::{Commit, State};
+use crate::source::{Partition, Polled};
+use crate::state::State;
 
 /// How long the engine waits for input before it looks at the clock.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// A commit without transitions is made at most this often...
-const COMMIT_EVERY: Duration = Duration::from_secs(1);
-/// ... takes at most one part in so many of the time ...
-const COMMIT_SHARE: u32 = 20;
-/// ... but is made at least this often.
-const COMMIT_LATEST: Duration = Duration::from_secs(30);
-/// A commit that failed is tried again after this.
-const COMMIT_AGAIN: Duration = Duration::from_secs(5);
-/// How often history is pruned.
-const PRUNE_EVERY: Duration = Duration::from_secs(600);
+
+/// What others see is at most this old.
+const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 
 /// What the engine is told.
 pub enum Input {
@@ -60,8 +60,12 @@ pub struct Reload {
     pub idle_after: Duration,
     /// Who can be told.
     pub receivers: Vec<Receiver>,
+    /// Who is told of trouble.
+    pub trouble_receivers: Vec<Receiver>,
     /// How notices are written.
     pub rendering: Rendering,
+    /// How often the join table is saved.
+    pub snapshot_every: Duration,
 }
 
 /// The engine.
@@ -75,6 +79,7 @@ pub struct Engine {
     /// Messages of while we are catching up, for the digest.
     held: Vec<Message>,
     backlog: Backlog,
+    pace: Pace,
     catching_up: bool,
     /// The state file may hold messages that wait for a digest.
     owes_digest: bool,
@@ -83,7 +88,8 @@ pub struct Engine {
     committed_at: Instant,
     commit_took: Duration,
     pruned_at: Instant,
-    healthy: bool,
+    /// Since when commits fail.
+    failing_since: Option<Timestamp>,
     /// Notifiers may have left the configuration: what is owed to them must be given up.
     notifiers_changed: bool,
 }
@@ -94,10 +100,16 @@ pub struct Parts {
     pub intake: Intake,
     /// The state file.
     pub state: State,
+    /// Saves the join table.
+    pub snapshots: Snapshots,
     /// How long a partition must be at its end to be left behind.
     pub idle_after: Duration,
     /// Who can be told.
     pub receivers: Vec<Receiver>,
+    /// Who is told of trouble.
+    pub trouble_receivers: Vec<Receiver>,
+    /// What is wrong, also what the start itself has found.
+    pub troubles: Troubles,
     /// How notices are written.
     pub rendering: Rendering,
     /// Where the time comes from.
@@ -125,6 +137,7 @@ impl Engine {
             messages: Vec::new(),
             held: Vec::new(),
             backlog: Backlog::default(),
+            pace: Pace::new(now, instant),
             catching_up: owes_digest,
             owes_digest,
             told: Beginnings::new(),
@@ -132,7 +145,7 @@ impl Engine {
             committed_at: instant,
             commit_took: Duration::ZERO,
             pruned_at: instant,
-            healthy: true,
+            failing_since: None,
             // A digest may be owed to a notifier that has left while we were away.
             notifiers_changed: owes_digest,
         };
@@ -160,6 +173,7 @@ impl Engine {
             beat();
         }
         self.end();
+        self.save_join_at_the_end(beat);
     }
 
     /// One turn: takes in what the source brought, with its partitions as of then and when it was asked, then a reload,
@@ -177,7 +191,8 @@ impl Engine {
             self.reload(*reload, now);
         }
         self.positions.watch_ends(self.polled_at, self.parts.idle_after, &mut self.parts.intake);
-        let transitions = self.parts.intake.pipeline.advance(now);
+        let believed = self.pace.believed(now, self.polled_at);
+        let transitions = self.parts.intake.pipeline.advance(believed);
         self.gather(transitions, now);
         self.commit_if_due(now);
         self.publish(now);
@@ -194,13 +209,16 @@ impl Engine {
     fn take(&mut self, polled: &Polled, partitions: &[Partition], now: Timestamp) {
         self.parts.intake.expect_partitions(partitions);
         self.positions.grow(partitions.len(), &self.parts.intake);
+        let furthest = self.pace.furthest(now, self.polled_at);
         for gap in &polled.gaps {
-            self.note_gap(gap);
+            self.note_gap(gap, polled);
         }
+        polled.seen.iter().for_each(|seen| self.positions.saw(seen));
+        polled.faults.iter().for_each(|fault| self.note_fault(fault));
         for record in polled.batch.records() {
             let before = self.positions.before(&record, &self.parts.intake);
             let reached = self.parts.intake.pipeline.watermark();
-            self.parts.intake.take_record(&record, now);
+            self.parts.intake.take_record(&record, furthest);
             self.positions.took(&record, before, reached, &self.parts.intake);
         }
         self.positions.note_ends(polled, self.polled_at);
@@ -218,15 +236,6 @@ impl Engine {
             } else {
                 info!("caught up");
             }
-        }
-    }
-
-    fn note_gap(&mut self, gap: &Gap) {
-        let place = gap.partition.and_then(|index| self.parts.intake.partitions().get(index as usize));
-        warn!(?place, from = gap.from, to = gap.to, cause = gap.cause.name(), "records are missing");
-        *self.gaps.entry(gap.cause.name()).or_default() += 1;
-        if let Some(index) = gap.partition {
-            self.positions.jump(index, gap.to);
         }
     }
 
@@ -261,108 +270,7 @@ impl Engine {
         }
         self.told.extend(told);
         self.transitions.extend(transitions);
-    }
-
-    fn commit_if_due(&mut self, now: Timestamp) {
-        let pause = match self.healthy {
-            true if !self.transitions.is_empty() => Duration::ZERO,
-            true => COMMIT_EVERY.max(self.commit_took * COMMIT_SHARE).min(COMMIT_LATEST),
-            false => COMMIT_AGAIN,
-        };
-        if self.since(self.committed_at) >= pause {
-            self.commit(now);
-        }
-    }
-
-    fn since(&self, earlier: Instant) -> Duration {
-        self.parts.clock.instant().saturating_duration_since(earlier)
-    }
-
-    fn commit(&mut self, now: Timestamp) {
-        let begun = self.parts.clock.instant();
-        self.positions.mark_now_and_then(&self.parts.intake);
-        let saved = self.parts.intake.pipeline.save();
-        let is_configured = |message: &&Message| self.parts.receivers.iter().any(|r| r.notifier == message.notifier);
-        let (messages, undeliverable): (Vec<&Message>, Vec<&Message>) = self.messages.iter().partition(is_configured);
-        let commit = Commit {
-            now,
-            saved: &saved,
-            positions: &self.next_offsets(),
-            marks: &self.positions.marks,
-            transitions: &self.transitions,
-            messages: &messages,
-            undeliverable: &undeliverable,
-            held: &self.held,
-            told: &self.told,
-        };
-        let committed = self.parts.state.commit(&commit);
-        self.committed_at = self.parts.clock.instant();
-        self.commit_took = self.committed_at.saturating_duration_since(begun);
-        ::metrics::gauge!(metrics::COMMIT_SECONDS.name).set(self.commit_took.as_secs_f64());
-        match committed {
-            Ok(()) => self.committed(now),
-            Err(problem) => {
-                self.healthy = false;
-                ::metrics::counter!(metrics::COMMIT_FAILURES.name).increment(1);
-                error!(%problem, "the state cannot be saved; notices wait until it can");
-            }
-        }
-    }
-
-    fn committed(&mut self, now: Timestamp) {
-        if !self.healthy {
-            info!("the state is saved again");
-        }
-        self.healthy = true;
-        self.positions.marks.clear();
-        self.transitions.clear();
-        self.told.clear();
-        if !self.messages.is_empty() {
-            self.messages.clear();
-            // Whoever gets a mail and looks finds what it says.
-            self.show(now);
-            self.parts.bell.lock().unwrap_or_else(PoisonError::into_inner).ring();
-        }
-        self.held.clear();
-        if self.owes_digest && !self.catching_up {
-            self.tell_digests(now);
-        }
-        if std::mem::take(&mut self.notifiers_changed) {
-            self.give_up_unknown(now);
-        }
-        self.parts.published.positions((0..).zip(self.positions.next_offsets()).collect());
-        if self.since(self.pruned_at) >= PRUNE_EVERY {
-            self.pruned_at = self.parts.clock.instant();
-            let horizon = self.parts.intake.pipeline.join_horizon().unwrap_or(Timestamp::MIN);
-            if let Err(problem) = self.parts.state.prune(horizon, now) {
-                warn!(%problem, "history cannot be pruned");
-            }
-        }
-    }
-
-    /// We have caught up: one message per receiver says what is left of the notices that were held back.
-    fn tell_digests(&mut self, now: Timestamp) {
-        let told = self.parts.state.held().and_then(|held| {
-            let digests = notices::digests(held, now, &self.parts.rendering);
-            self.parts.state.release(&digests, now)
-        });
-        match told {
-            Ok(()) => {
-                self.owes_digest = false;
-                self.parts.bell.lock().unwrap_or_else(PoisonError::into_inner).ring();
-            }
-            Err(problem) => error!(%problem, "the digest cannot be written; it is tried again"),
-        }
-    }
-
-    /// What is owed to notifiers that have left the configuration is a dead letter.
-    fn give_up_unknown(&self, now: Timestamp) {
-        let known: Vec<&str> = self.parts.receivers.iter().map(|receiver| receiver.notifier.as_str()).collect();
-        match self.parts.state.outbox().and_then(|mut outbox| outbox.bury_unknown(&known, now)) {
-            Ok(0) => {}
-            Ok(dead) => error!(dead, "notices are owed to notifiers that are no longer configured: dead letters"),
-            Err(problem) => error!(%problem, "notices to former notifiers cannot be given up"),
-        }
+        reach("decided");
     }
 
     fn next_offsets(&self) -> Vec<(Partition, i64)> {
@@ -370,12 +278,15 @@ impl Engine {
     }
 
     fn reload(&mut self, reload: Reload, now: Timestamp) {
-        let Reload { options, mapping, idle_after, receivers, rendering } = reload;
+        let Reload { options, mapping, idle_after, receivers, trouble_receivers, rendering, snapshot_every } = reload;
         let key = *self.parts.state.key();
         let ended = self.parts.intake.reload(mapping, options, &key);
         self.parts.idle_after = idle_after;
         self.parts.receivers = receivers;
+        self.parts.trouble_receivers = trouble_receivers;
         self.parts.rendering = rendering;
+        // What is read again is read with the new configuration: from here on, as soon as may be.
+        self.parts.snapshots.reload(snapshot_every);
         self.notifiers_changed = true;
         // Another lateness moves the frontiers: from here on, with what they are now.
         self.positions.mark_all(&self.parts.intake);
@@ -385,8 +296,8 @@ impl Engine {
 
     fn publish(&mut self, now: Timestamp) {
         let last = self.parts.published.at();
-        if now.since(last) < COMMIT_EVERY && now >= last {
-            self.parts.published.beat(now);
+        if now.since(last) < PUBLISH_EVERY && now >= last {
+            self.parts.published.beat();
         } else {
             self.show(now);
         }
@@ -397,7 +308,7 @@ impl Engine {
         let pipeline = &self.parts.intake.pipeline;
         let status = Status {
             at: now,
-            healthy: self.healthy,
+            healthy: self.failing_since.is_none(),
             catching_up: self.catching_up.then(|| self.positions.behind(now)),
             view: pipeline.view(super::status::MAX_SERIES),
             counts: pipeline.counts(),

@@ -4,19 +4,25 @@ use std::time::{Duration, Instant};
 
 use super::intake::Intake;
 use crate::clock::Timestamp;
-use crate::source::{PartitionIndex, Polled, Record};
+use crate::source::{Anchor, Cause, Gap, Partition, PartitionIndex, Polled, Record, Seen};
 use crate::state::Mark;
 use crate::watermark::Frontier;
 
 /// Positions for rebuilding the join are noted once in so much event time.
 const MARK_EVERY: Duration = Duration::from_secs(60);
 
+/// A partition that shows nothing for so long has no leader, or no broker: nobody waits for it any longer.
+const SHOWN_WITHIN: Duration = Duration::from_secs(60);
+
 /// What is known of the partitions beside the core.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Positions {
     partitions: Vec<Progress>,
+    begun: Instant,
     /// Marks that are not committed yet.
     pub(super) marks: Vec<Mark>,
+    /// Committed marks that mean nothing any more: of these partitions, at or after these offsets.
+    pub(super) forgotten: Vec<(Partition, i64)>,
 }
 
 #[derive(Clone, Debug)]
@@ -29,11 +35,21 @@ struct Progress {
     marked_at: Timestamp,
     /// When the last record was written to the source, if the source says.
     recorded_at: Option<Timestamp>,
+    /// Where it ends, and by what it is known again.
+    end: Option<i64>,
+    anchor: Option<Anchor>,
 }
 
 impl Progress {
     fn at(next_offset: i64) -> Progress {
-        Progress { next_offset, at_end_since: None, marked_at: Timestamp::MIN, recorded_at: None }
+        Progress {
+            next_offset,
+            at_end_since: None,
+            marked_at: Timestamp::MIN,
+            recorded_at: None,
+            end: None,
+            anchor: None,
+        }
     }
 }
 
@@ -42,7 +58,8 @@ impl Positions {
     /// again, too.
     pub(super) fn new(next_offsets: &[i64], intake: &Intake) -> Positions {
         let partitions = next_offsets.iter().map(|next| Progress::at(*next)).collect();
-        let mut positions = Positions { partitions, marks: Vec::new() };
+        let begun = Instant::now();
+        let mut positions = Positions { partitions, begun, marks: Vec::new(), forgotten: Vec::new() };
         positions.mark_all(intake);
         positions
     }
@@ -61,10 +78,51 @@ impl Positions {
     }
 
     /// Reading goes on elsewhere.
-    pub(super) fn jump(&mut self, partition: PartitionIndex, next_offset: i64) {
-        if let Some(progress) = self.partitions.get_mut(partition as usize) {
-            *progress = Progress::at(next_offset);
+    pub(super) fn jump(&mut self, index: PartitionIndex, gap: &Gap, intake: &Intake) {
+        if let Some(progress) = self.partitions.get_mut(index as usize) {
+            let (end, anchor) = (progress.end, progress.anchor);
+            *progress = Progress { end, anchor, ..Progress::at(gap.to) };
         }
+        let from = match gap.cause {
+            Cause::Recreated => i64::MIN,
+            Cause::Truncated => gap.to,
+            Cause::Deleted | Cause::Oversize | Cause::Malformed => return,
+        };
+        if let Some(partition) = intake.partitions().get(index as usize) {
+            self.marks.retain(|mark| mark.partition != *partition || mark.next_offset < from);
+            self.forgotten.push((partition.clone(), from));
+        }
+    }
+
+    /// Takes note of what the source knows of a partition.
+    pub(super) fn saw(&mut self, seen: &Seen) {
+        if let Some(progress) = self.partitions.get_mut(seen.partition as usize) {
+            progress.end = seen.end;
+            progress.anchor = seen.anchor;
+        }
+    }
+
+    /// What the source knows of the partitions.
+    pub(super) fn seen(&self) -> Vec<Seen> {
+        let seen = |(partition, progress): (PartitionIndex, &Progress)| Seen {
+            partition,
+            end: progress.end,
+            anchor: progress.anchor,
+        };
+        (0..).zip(&self.partitions).map(seen).collect()
+    }
+
+    /// A commit has taken the marks.
+    pub(super) fn committed(&mut self) {
+        self.marks.clear();
+        self.forgotten.clear();
+    }
+
+    /// When the last record of a partition was written, or what it says itself of its time.
+    pub(super) fn last_time(&self, index: PartitionIndex, intake: &Intake) -> Option<Timestamp> {
+        let recorded_at = self.partitions.get(index as usize).and_then(|progress| progress.recorded_at);
+        let newest = || intake.pipeline.frontier(index).map(|frontier| frontier.newest);
+        recorded_at.or_else(newest).filter(|at| *at > Timestamp::MIN)
     }
 
     /// A record is about to be taken in; gives what [`Positions::took`] needs.
@@ -94,6 +152,13 @@ impl Positions {
         unfinished.filter_map(|progress| progress.recorded_at).map(|at| now.since(at)).max().unwrap_or_default()
     }
 
+    /// Whether it can be said how old the news is: each partition has shown a record or its end. Right after a start it
+    /// cannot, and a backlog may lie ahead.
+    pub(super) fn are_known(&self) -> bool {
+        let is_known = |progress: &Progress| progress.at_end_since.is_some() || progress.recorded_at.is_some();
+        self.partitions.iter().all(is_known) || self.begun.elapsed() >= SHOWN_WITHIN
+    }
+
     /// Takes note of which partitions were at their end when the source was polled.
     pub(super) fn note_ends(&mut self, polled: &Polled, polled_at: Instant) {
         for (index, progress) in (0..).zip(&mut self.partitions) {
@@ -121,6 +186,17 @@ impl Positions {
                 Some(_) => {}
             }
         }
+    }
+
+    /// The positions of all partitions as of now.
+    pub(super) fn now(&self, intake: &Intake) -> Vec<Mark> {
+        let indices = (0..).zip(&self.partitions);
+        let marks = indices.filter_map(|(index, progress)| {
+            let partition = intake.partitions().get(index as usize)?.clone();
+            let frontier = Frontier { idle: false, ..intake.pipeline.frontier(index)? };
+            Some(Mark { partition, next_offset: progress.next_offset, frontier })
+        });
+        marks.collect()
     }
 
     /// Notes the positions of all partitions, whatever was noted before.
@@ -156,7 +232,7 @@ mod tests {
     use super::*;
     use crate::config::{Defaults, parse};
     use crate::pipeline::Pipeline;
-    use crate::source::Partition;
+    use crate::source::Headers;
 
     fn intake() -> Intake {
         let text = include_str!("../../config/examples/eta-regression.toml");
@@ -168,6 +244,20 @@ mod tests {
 
     fn is_idle(intake: &Intake) -> bool {
         intake.pipeline.frontier(0).unwrap().idle
+    }
+
+    #[test]
+    fn how_old_the_news_is_is_known_once_each_partition_has_shown_its_end_or_a_record() {
+        let intake = intake();
+        let mut positions = Positions::new(&[5, 5], &intake);
+        assert!(!positions.are_known());
+        positions.note_ends(&Polled { at_end: vec![1], ..Polled::default() }, Instant::now());
+        assert!(!positions.are_known(), "a backlog may wait in the other");
+        let at = Some(Timestamp::from_secs(1));
+        let record =
+            Record { partition: 0, offset: 5, timestamp: at, key: None, value: None, headers: Headers::default() };
+        positions.took(&record, None, Timestamp::MIN, &intake);
+        assert!(positions.are_known());
     }
 
     #[test]

@@ -3,8 +3,9 @@
 use serde::Serialize;
 
 use super::group::Notice;
+use super::trouble::Telling;
 use super::words::{clean, number, number_beside, short_span, span};
-use super::{Rendering, TEXT_MAX};
+use super::{Rendering, SENTENCE_MAX, TEXT_MAX};
 use crate::alert::{Change, Evidence, Transition};
 use crate::clock::Timestamp;
 use crate::rule::Bound;
@@ -93,6 +94,36 @@ pub(super) fn shown(evidence: &Evidence) -> String {
 
 fn with_unit(number: &str, unit: &str) -> String {
     if unit.is_empty() { number.to_owned() } else { format!("{number} {unit}") }
+}
+
+/// The facts of one trouble.
+pub(super) fn trouble_facts(telling: &Telling, now: Timestamp, options: &Rendering) -> Vec<Fact> {
+    let Telling { trouble, meanwhile } = telling;
+    let mut facts = vec![
+        fact("What", clean(&trouble.what, SENTENCE_MAX)),
+        fact(
+            "Since",
+            format!("{} ({} before this mail)", trouble.since.in_zone(&options.zone), span(now.since(trouble.since))),
+        ),
+    ];
+    facts.extend(trouble.span.map(|between| fact("Missing span", missing(between, options))));
+    if *meanwhile > 0 {
+        facts.push(fact("Meanwhile", format!("it came {meanwhile} more times since it was last told")));
+    }
+    facts
+}
+
+/// One trouble among several.
+pub(super) fn trouble_line(telling: &Telling, options: &Rendering) -> Fact {
+    let Telling { trouble, meanwhile } = telling;
+    let between = trouble.span.map(|between| format!("; missing: {}", missing(between, options))).unwrap_or_default();
+    let again = if *meanwhile > 0 { format!("; {meanwhile} more times meanwhile") } else { String::new() };
+    let since = trouble.since.in_zone(&options.zone);
+    fact(&clean(&trouble.place, TEXT_MAX), format!("{}, since {since}{between}{again}", clean(&trouble.what, TEXT_MAX)))
+}
+
+fn missing((from, to): (Timestamp, Timestamp), options: &Rendering) -> String {
+    format!("{} from {} to {}", span(to.since(from)), from.in_zone(&options.zone), to.in_zone(&options.zone))
 }
 
 /// A number of samples; fractions matter only when there are few.

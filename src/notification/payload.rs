@@ -5,6 +5,7 @@
 use serde::Serialize;
 
 use super::group::Notice;
+use super::trouble::{Telling, TroubleKind};
 use super::{Message, Rendering, view};
 use crate::alert::{Change, Contribution, End, Evidence, Transition};
 use crate::clock::Timestamp;
@@ -16,7 +17,7 @@ const ALERTS_MAX: usize = 500;
 #[derive(Serialize)]
 struct Payload<'a, T> {
     schema_version: u32,
-    /// `alert`, `undelivered` or `test`.
+    /// `alert`, `undelivered`, `caught_up`, `trouble` or `test`.
     kind: &'static str,
     /// The same over retries, as in the header `Idempotency-Key`.
     id: &'a str,
@@ -107,6 +108,28 @@ struct Held {
 }
 
 #[derive(Serialize)]
+struct Troubles<'a> {
+    trouble: &'static str,
+    headline: &'static str,
+    meaning: &'static str,
+    remedy: &'static str,
+    places_total: usize,
+    places: Vec<Place<'a>>,
+}
+
+#[derive(Serialize)]
+struct Place<'a> {
+    place: &'a str,
+    what: &'a str,
+    since: String,
+    /// The span of time of which something is missing.
+    missing_from: Option<String>,
+    missing_to: Option<String>,
+    /// How often it came since it was last told.
+    meanwhile: u64,
+}
+
+#[derive(Serialize)]
 struct Nothing {}
 
 pub(super) fn of_notice(notice: &Notice<'_>, id: &str, now: Timestamp, options: &Rendering) -> String {
@@ -141,6 +164,24 @@ pub(super) fn of_digest(held: &[Message], id: &str, now: Timestamp, options: &Re
     write("caught_up", id, now, options, Held { notices: parsed.collect(), notices_total: held.len() })
 }
 
+pub(super) fn of_trouble(
+    kind: TroubleKind,
+    tellings: &[Telling],
+    id: &str,
+    now: Timestamp,
+    options: &Rendering,
+) -> String {
+    let content = Troubles {
+        trouble: kind.name(),
+        headline: kind.headline(),
+        meaning: kind.meaning(),
+        remedy: kind.remedy(),
+        places_total: tellings.len(),
+        places: tellings.iter().take(ALERTS_MAX).map(place).collect(),
+    };
+    write("trouble", id, now, options, content)
+}
+
 pub(super) fn of_test(id: &str, now: Timestamp, options: &Rendering) -> String {
     write("test", id, now, options, Nothing {})
 }
@@ -154,6 +195,18 @@ fn write<T: Serialize>(kind: &'static str, id: &str, now: Timestamp, options: &R
     serde_json::to_string_pretty(&payload).unwrap_or_else(|error| {
         serde_json::json!({ "schema_version": 1, "kind": kind, "id": id, "error": error.to_string() }).to_string()
     })
+}
+
+fn place(telling: &Telling) -> Place<'_> {
+    let Telling { trouble, meanwhile } = telling;
+    Place {
+        place: &trouble.place,
+        what: &trouble.what,
+        since: trouble.since.to_string(),
+        missing_from: trouble.span.map(|(from, _)| from.to_string()),
+        missing_to: trouble.span.map(|(_, to)| to.to_string()),
+        meanwhile: *meanwhile,
+    }
 }
 
 fn alert(transition: &Transition) -> Alert<'_> {

@@ -1,6 +1,7 @@
 //! The subject: what an on-call person reads on a lock screen.
 
 use super::group::Notice;
+use super::trouble::{Telling, TroubleKind};
 use super::words::{clean, cut, number_beside, short_span};
 use crate::alert::{Change, Evidence, Silence, Transition};
 use crate::rule::Bound;
@@ -22,6 +23,15 @@ pub(super) fn of(notice: &Notice<'_>) -> String {
     };
     let build = |model: &str, value: &str| format!("[{badge}] {model}{what}{dimension}{value}{more}");
     fit(clean(&first.model, SUBJECT_MAX), value, build)
+}
+
+/// `[TROUBLE] records lost: eta-predictions/3 +22 more`, at most 70 characters.
+pub(super) fn of_trouble(kind: TroubleKind, tellings: &[Telling]) -> String {
+    let more = tellings.len().saturating_sub(1);
+    let more = if more == 0 { String::new() } else { format!(" +{more} more") };
+    let place = tellings.first().map_or_else(String::new, |first| clean(&first.trouble.place, SUBJECT_MAX));
+    let build = |place: &str, _: &str| format!("[TROUBLE] {}: {place}{more}", kind.name().replace('_', " "));
+    fit(place, String::new(), build)
 }
 
 /// Shortens the longer of two names until `build` gives a subject that fits.

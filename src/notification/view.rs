@@ -3,16 +3,14 @@
 use serde::Serialize;
 
 use super::digest::Sorted;
-use super::facts::{Fact, count, fact, facts, place, shown};
+use super::facts::{Fact, count, fact, facts, place, shown, trouble_facts, trouble_line};
 use super::group::Notice;
+use super::trouble::{Telling, TroubleKind};
 use super::words::{clean, number, span};
-use super::{LISTED_MAX, Message, Receiver, Rendering, TEXT_MAX, subject};
+use super::{LISTED_MAX, Message, Receiver, Rendering, SENTENCE_MAX, TEXT_MAX, subject};
 use crate::alert::{Change, Contribution, End, Silence, Transition};
 use crate::clock::Timestamp;
 use crate::rule::Severity;
-
-/// Longest sentence of a rule or a server, in characters.
-const SENTENCE_MAX: usize = 1_000;
 
 /// Everything a template may show. Cleaned; not escaped, that is the template's business.
 #[derive(Debug, Serialize)]
@@ -155,6 +153,31 @@ impl View {
                 "CAUGHT UP".to_owned(),
                 options,
             )
+        }
+    }
+
+    /// `tellings` are of one kind.
+    pub(super) fn of_trouble(kind: TroubleKind, tellings: &[Telling], now: Timestamp, options: &Rendering) -> View {
+        let place = match tellings {
+            [alone] => clean(&alone.trouble.place, TEXT_MAX),
+            several => format!("{} places", several.len()),
+        };
+        let mut facts: Vec<Fact> = match tellings {
+            [alone] => trouble_facts(alone, now, options),
+            several => several.iter().take(LISTED_MAX).map(|telling| trouble_line(telling, options)).collect(),
+        };
+        if let Some(more) = tellings.len().checked_sub(LISTED_MAX + 1) {
+            facts.push(fact("And", format!("{} more places", more + 1)));
+        }
+        View {
+            colour: AMBER,
+            headline: kind.headline().to_owned(),
+            place,
+            facts,
+            summary: Some(format!("For the numbers: {}", kind.meaning())),
+            runbook: Some(link(kind.remedy())),
+            footer: vec![said_by(options)],
+            ..View::bare(subject::of_trouble(kind, tellings), "TROUBLE".to_owned(), options)
         }
     }
 

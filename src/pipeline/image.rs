@@ -1,15 +1,13 @@
 //! The join table as bytes: what a snapshot stores, and how it is read back.
 //!
-//! Positions of the source are the snapshot's business; what stands here is the table, the names behind its numbers, and
-//! the frontiers at that instant, from which reading goes on. Everything is kept by name, so that the table fits into a
-//! core with another configuration: what nobody watches any more is left out.
+//! Positions and frontiers are the snapshot's business; what stands here is the table and the names behind its numbers,
+//! so that it fits into a core with another configuration: what nobody watches any more is left out.
 
 use serde::{Deserialize, Serialize};
 
 use super::Pipeline;
 use crate::clock::Timestamp;
 use crate::join::{self, Renumber};
-use crate::watermark::Frontier;
 
 /// The join table at one instant, with what its numbers mean.
 #[derive(Debug)]
@@ -18,15 +16,13 @@ pub struct Image {
     table: join::Image,
 }
 
-/// The names behind the numbers of a table, and where event time stood.
+/// The names behind the numbers of a table.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Names {
     /// Whether fingerprints hold the name of the model.
     labels_name_model: bool,
     /// End of the last sealed tick; nothing earlier could come.
     sealed_until: Timestamp,
-    /// By number of the partition.
-    frontiers: Vec<Frontier>,
     models: Vec<String>,
     /// The model of each slice, and dimension and value of its segments.
     slices: Vec<(u32, Vec<(String, String)>)>,
@@ -45,22 +41,16 @@ pub enum NotAnImage {
 }
 
 /// An image that is being read.
+///
+/// The numbers of the core for those of the image.
 #[derive(Debug)]
 pub struct Reading {
-    /// By number of the partition at that instant.
-    pub frontiers: Vec<Frontier>,
-    numbers: Numbers,
-}
-
-/// The numbers of a core for those of an image.
-#[derive(Debug)]
-struct Numbers {
     models: Vec<Option<u32>>,
     slices: Vec<Option<u32>>,
     classes: Vec<Option<u32>>,
 }
 
-impl Renumber for Numbers {
+impl Renumber for Reading {
     fn slice(&self, old: u32) -> Option<u32> {
         self.slices.get(old as usize).copied().flatten()
     }
@@ -90,7 +80,6 @@ impl Pipeline {
         let names = Names {
             labels_name_model: self.options.labels_name_model,
             sealed_until: self.sealed_until().unwrap_or(Timestamp::MIN),
-            frontiers: self.watermark.frontiers().to_vec(),
             models: models.map(|model| self.registry.model_name(model).to_owned()).collect(),
             slices: self.registry.slices().iter().map(|slice| (slice.model, self.segments(&slice.series))).collect(),
             classes: self.classes.names().to_vec(),
@@ -123,7 +112,7 @@ impl Pipeline {
         };
         let slices = names.slices.iter().map(slice).collect();
         let classes = names.classes.iter().map(|name| self.classes.number(name)).collect();
-        Ok(Reading { frontiers: names.frontiers, numbers: Numbers { models, slices, classes } })
+        Ok(Reading { models, slices, classes })
     }
 
     /// The number of a model that some section serves.
@@ -139,7 +128,7 @@ impl Pipeline {
     /// If it is damaged; then the table is to be given up by [`Pipeline::forget_join`].
     pub fn read_part(&mut self, reading: &Reading, part: &[u8]) -> Result<(), NotAnImage> {
         let (join, known, _) = self.join_parts();
-        join.read_block(part, &reading.numbers, &known).ok_or(NotAnImage::Damaged)
+        join.read_block(part, reading, &known).ok_or(NotAnImage::Damaged)
     }
 
     /// Empties the join table.

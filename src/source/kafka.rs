@@ -2,48 +2,35 @@
 
 mod client;
 mod config;
+mod group;
+mod identity;
+mod observe;
+mod opening;
 mod position;
+mod watch;
 
-use std::collections::HashMap;
-use std::thread;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers as _, Message};
-use rdkafka::statistics::{self, Statistics};
 
 use self::client::Client;
-use self::position::{Observation, Position};
-use super::{Batch, Cause, Error, Gap, Partition, PartitionIndex, Polled, Source};
-use crate::clock::{Clock, SystemClock, Timestamp};
+use self::group::Group;
+use self::identity::{Probe, Verdict};
+use self::observe::Index;
+use self::position::Position;
+use self::watch::Watch;
+use super::{Anchor, Batch, Cause, Error, Fault, Gap, Partition, PartitionIndex, Polled, Seen, Source};
 
 pub use self::config::{Config, Start};
+pub use self::opening::{Offsets, Opening};
 
 /// Most records of one batch.
 const BATCH_RECORDS: usize = 2_000;
 /// Most bytes of one batch, unless a single record is longer.
 const BATCH_BYTES: usize = 1 << 20;
-/// A broker is alive if it sent something within this time; every fetch is answered within `fetch.wait.max.ms`.
-const LIVE_WITHIN: Duration = Duration::from_secs(10);
-/// How often waiting for brokers and topics is logged.
-const LOG_EVERY: Duration = Duration::from_secs(30);
-
-/// Offsets of partitions; `None` where nothing is known.
-pub type Offsets<'o> = &'o dyn Fn(&Partition) -> Option<i64>;
-
-/// What to read of a cluster.
-pub struct Opening<'o> {
-    /// The topics.
-    pub topics: &'o [String],
-    /// The headers that the mapping reads, in its order.
-    pub headers: &'o [String],
-    /// The next offset of a partition, if it was read before.
-    pub resume: Offsets<'o>,
-    /// Only records from the first time up to the second (by their timestamps), then the source is finished.
-    pub range: Option<(Timestamp, Timestamp)>,
-    /// Only records before this offset of each partition, then the source is finished.
-    pub until: Option<Offsets<'o>>,
-}
+/// A gap is held so long for the record behind it, which tells how much time is missing.
+const GAP_HELD: Duration = Duration::from_secs(3);
 
 /// Topics of a Kafka cluster.
 pub struct Kafka {
@@ -52,8 +39,14 @@ pub struct Kafka {
     headers: Vec<String>,
     partitions: Vec<Partition>,
     positions: Vec<Position>,
-    index: HashMap<String, HashMap<i32, PartitionIndex>>,
-    gaps: Vec<Gap>,
+    index: Index,
+    /// Not told yet, and since when.
+    gaps: Vec<(Gap, Instant)>,
+    faults: Vec<Fault>,
+    /// Looks up the records by which partitions are known again.
+    probe: Probe,
+    group: Group,
+    watch: Watch,
     /// Partitions that a topic has got since, not yet read.
     grown: Vec<Partition>,
     /// A position was out of range and is not yet mended.
@@ -62,90 +55,11 @@ pub struct Kafka {
 }
 
 impl Kafka {
-    /// Finds the partitions and begins to read. Waits for brokers that do not answer and topics that are not there.
-    ///
-    /// # Errors
-    ///
-    /// If librdkafka refuses the settings, or if `keep_waiting` says so while there is something to wait for.
-    pub fn open(config: &Config, opening: &Opening<'_>, keep_waiting: &dyn Fn() -> bool) -> Result<Kafka, Error> {
-        let mut kafka = Kafka {
-            config: config.clone(),
-            client: Client::new(config)?,
-            headers: opening.headers.to_vec(),
-            partitions: Vec::new(),
-            positions: Vec::new(),
-            index: HashMap::new(),
-            gaps: Vec::new(),
-            grown: Vec::new(),
-            lost: false,
-            ranged: opening.range.is_some() || opening.until.is_some(),
-        };
-        let mut logged: Option<Instant> = None;
-        while let Err(reason) = kafka.locate(opening) {
-            if logged.is_none_or(|last| last.elapsed() >= LOG_EVERY) {
-                tracing::warn!(brokers = config.brokers.join(","), "waiting for kafka: {reason}");
-                logged = Some(Instant::now());
-            }
-            for _ in 0..10 {
-                if !keep_waiting() {
-                    return Err(Error(format!("stopped while waiting for kafka: {reason}")));
-                }
-                thread::sleep(Duration::from_millis(100));
-            }
-        }
-        kafka.assign()?;
-        Ok(kafka)
-    }
-
-    /// The next offset of each partition, in the order of their indices.
+    /// The next offset of each partition, in the order of their indices; before a gap that is not told yet.
     pub fn positions(&self) -> Vec<i64> {
-        self.positions.iter().map(|position| position.next).collect()
-    }
-
-    /// Finds all partitions and where to begin in them; all or nothing.
-    fn locate(&mut self, opening: &Opening<'_>) -> Result<(), String> {
-        // Tokens of OAuth are fetched while polling, and metadata needs them.
-        self.client.poll(Duration::ZERO);
-        let mut partitions = Vec::new();
-        for topic in opening.topics {
-            let numbers = self.client.partition_numbers(topic)?;
-            partitions.extend(numbers.into_iter().map(|number| Partition { topic: topic.clone(), number }));
-        }
-        let watermarks = partitions.iter().map(|partition| self.client.watermarks(partition));
-        let watermarks = watermarks.collect::<Result<Vec<(i64, i64)>, String>>()?;
-        let since = opening.range.map(|(from, _)| from).or(match self.config.start {
-            Start::Ago(ago) => Some(SystemClock.now().minus(ago)),
-            Start::Latest | Start::Earliest => None,
-        });
-        let offsets_at = |at: Option<Timestamp>| at.map(|at| self.client.offsets_at(&partitions, at)).transpose();
-        let since = offsets_at(since)?;
-        let until = offsets_at(opening.range.map(|(_, to)| to))?;
-        let offset =
-            |offsets: &Option<Vec<Option<i64>>>, at: usize| offsets.as_ref().and_then(|offsets| *offsets.get(at)?);
-        for (at, (partition, (low, high))) in partitions.iter().zip(watermarks).enumerate() {
-            let by_start = match self.config.start {
-                Start::Earliest if since.is_none() => low,
-                _ => offset(&since, at).unwrap_or(high),
-            };
-            let end = match opening.until {
-                Some(until) => Some(until(partition).unwrap_or(low).min(high)),
-                None => self.ranged.then(|| offset(&until, at).unwrap_or(high).min(high)),
-            };
-            let next = match (opening.resume)(partition) {
-                Some(next) => next,
-                // A partition that its topic did not have when we last looked is read whole.
-                None if partitions
-                    .iter()
-                    .any(|other| other.topic == partition.topic && (opening.resume)(other).is_some()) =>
-                {
-                    low
-                }
-                None => by_start,
-            };
-            self.add(partition.clone(), Position::new(next, end));
-            self.mend(at, low, high);
-        }
-        Ok(())
+        let gap = |at: usize| self.gaps.iter().find(|(gap, _)| gap.partition.is_some_and(|index| index as usize == at));
+        let next = |(at, position): (usize, &Position)| gap(at).map_or(position.next, |(gap, _)| gap.from);
+        self.positions.iter().enumerate().map(next).collect()
     }
 
     fn add(&mut self, partition: Partition, position: Position) {
@@ -160,15 +74,24 @@ impl Kafka {
         let Some(position) = self.positions.get_mut(at) else { return };
         let (to, cause) = match position.next {
             next if next < low => (low, Cause::Deleted),
-            // Whether the topic was made anew or lost its tail: what lies before `high` may have been counted already.
+            // It lost its tail: what lies before `high` may have been counted already.
             next if next > high => (high, Cause::Truncated),
             _ => return,
         };
         let partition = PartitionIndex::try_from(at).ok();
         let gap = Gap { partition, from: position.next, to, cause };
-        tracing::warn!(partition = ?self.partitions.get(at), from = gap.from, to, cause = cause.name(), "records are missed");
         position.jump(to);
-        self.gaps.push(gap);
+        self.note_gap(gap);
+    }
+
+    fn note_gap(&mut self, gap: Gap) {
+        let place = gap.partition.and_then(|index| self.partitions.get(index as usize));
+        tracing::debug!(?place, from = gap.from, to = gap.to, cause = gap.cause.name(), "records are missed");
+        self.gaps.push((gap, Instant::now()));
+    }
+
+    fn note_vanished(&mut self, partition: PartitionIndex, lasted: Duration) {
+        self.faults.push(Fault::Vanished { partition, lasted });
     }
 
     fn assign(&self) -> Result<(), Error> {
@@ -188,31 +111,143 @@ impl Kafka {
             let polled = self.client.poll(wait);
             // Statistics overtake records in the queue, so they are older than the record that came with them.
             if let Some(statistics) = self.client.statistics() {
-                observe(&statistics, &self.index, &mut self.positions);
-                self.grown = grown(&statistics, &self.index);
+                self.watch.observe(&statistics, &self.index, &mut self.positions);
+                self.grown = observe::grown(&statistics, &self.index);
             }
             match polled.transpose()? {
-                Some(message) => take(&message, &self.index, &mut self.positions, &self.headers, batch),
+                Some(message) => observe::take(&message, &self.index, &mut self.positions, &self.headers, batch),
                 None => break,
             }
         }
         Ok(())
     }
 
-    /// Finds out which positions are out of range, and goes on where records are.
-    fn recover(&mut self) -> Result<(), Error> {
-        for at in 0..self.partitions.len() {
-            match self.partitions.get(at).map(|partition| self.client.watermarks(partition)) {
-                Some(Ok((low, high))) => self.mend(at, low, high),
-                Some(Err(reason)) => {
-                    tracing::debug!("positions are not mended yet: {reason}");
-                    return Ok(());
-                }
-                None => {}
+    /// Asks for the records by which the partitions are known again; gives the anchors.
+    fn ask(&mut self) -> Result<Vec<(usize, Anchor)>, Error> {
+        let anchor = |(at, position): (usize, &Position)| {
+            position.anchor.filter(|_| !position.vanished && !position.is_silent()).map(|anchor| (at, anchor))
+        };
+        let asked: Vec<(usize, Anchor)> = self.positions.iter().enumerate().filter_map(anchor).collect();
+        let offsets: Vec<(Partition, i64)> =
+            asked.iter().map(|(at, anchor)| (self.partitions[*at].clone(), anchor.offset)).collect();
+        self.probe.ask(&offsets, identity::PATIENCE)?;
+        Ok(asked)
+    }
+
+    /// Draws the conclusions from what was found at the anchors; `bounds` gives the first offset of a partition and the
+    /// one after its last. Whether any position has changed.
+    fn conclude(
+        &mut self,
+        asked: &[(usize, Anchor)],
+        found: &BTreeMap<Partition, Anchor>,
+        bounds: impl Fn(usize) -> Option<(i64, i64)>,
+    ) -> bool {
+        let verdict = |(at, anchor): &(usize, Anchor)| {
+            let there = found.get(&self.partitions[*at]);
+            let end = if there.is_none() { bounds(*at).map(|(_, high)| high) } else { None };
+            (*at, identity::verdict(anchor, there, end))
+        };
+        let verdicts: Vec<(usize, Verdict)> = asked.iter().map(verdict).collect();
+        let named = verdicts.iter().map(|(at, verdict)| (&self.partitions[*at], *verdict));
+        let topics: Vec<String> = identity::made_anew(named).into_iter().map(str::to_owned).collect();
+        for (at, verdict) in verdicts {
+            if !topics.contains(&self.partitions[at].topic) {
+                self.positions[at].known_again(verdict == Verdict::Same);
             }
         }
-        self.lost = false;
-        self.assign()
+        let mut changed = false;
+        for topic in topics {
+            let of_topic = |(_, partition): &(usize, &Partition)| partition.topic == topic;
+            // A partition that the new topic does not have will begin at zero, if ever.
+            let low = |at: usize| bounds(at).map(|(low, _)| low).or(self.positions[at].vanished.then_some(0));
+            let of_topic = self.partitions.iter().enumerate().filter(of_topic);
+            match of_topic.map(|(at, _)| Some((at, low(at)?))).collect::<Option<Vec<(usize, i64)>>>() {
+                Some(lows) => lows.into_iter().for_each(|(at, low)| self.begin_anew(at, low)),
+                None => self.watch.check_again(),
+            }
+            changed = true;
+        }
+        changed
+    }
+
+    fn begin_anew(&mut self, at: usize, low: i64) {
+        let from = self.positions[at].next;
+        self.positions[at].begin_anew(low);
+        if from != low {
+            let partition = PartitionIndex::try_from(at).ok();
+            self.note_gap(Gap { partition, from, to: low, cause: Cause::Recreated });
+        }
+    }
+
+    /// Looks whether partitions are those that were read, and mends positions that are out of range; bit by bit, without
+    /// waiting.
+    fn check(&mut self) -> Result<(), Error> {
+        let Some(asked) = self.watch.checking.take() else {
+            if self.watch.is_check_due(self.lost) {
+                self.watch.checking = Some(self.ask()?);
+            }
+            return Ok(());
+        };
+        let Some(found) = self.probe.answer()? else {
+            self.watch.checking = Some(asked);
+            return Ok(());
+        };
+        let all_same = asked.iter().all(|(at, anchor)| found.get(&self.partitions[*at]) == Some(anchor));
+        let bounds: Vec<Option<(i64, i64)>> = match all_same && !self.lost {
+            true => Vec::new(),
+            false => self.partitions.iter().map(|partition| self.client.watermarks(partition).ok()).collect(),
+        };
+        let mut moved = self.conclude(&asked, &found, |at| bounds.get(at).copied().flatten());
+        if self.lost && bounds.iter().any(Option::is_some) {
+            bounds
+                .iter()
+                .enumerate()
+                .filter_map(|(at, bounds)| Some((at, (*bounds)?)))
+                .for_each(|(at, (low, high))| self.mend(at, low, high));
+            self.lost = bounds.iter().zip(&self.positions).any(|(known, at)| known.is_none() && !at.vanished);
+            moved = true;
+        }
+        if moved { self.assign() } else { Ok(()) }
+    }
+
+    /// Asks whether partitions are still there of which nothing is said.
+    fn look_for_silent(&mut self, now: Instant) {
+        if !self.watch.is_search_due(now) {
+            return;
+        }
+        for at in 0..self.positions.len() {
+            let Some(lasted) = self.positions[at].silence(now).filter(|_| !self.positions[at].vanished) else {
+                continue;
+            };
+            let Partition { topic, number } = &self.partitions[at];
+            if self.client.partition_numbers(topic).is_ok_and(|numbers| !numbers.contains(number)) {
+                self.positions[at].vanished = true;
+                self.note_vanished(PartitionIndex::try_from(at).unwrap_or(PartitionIndex::MAX), lasted);
+            }
+        }
+    }
+
+    /// The gaps among the first `count` whose next record has come, or will not come soon.
+    fn take_gaps(&mut self, count: usize, polled: &Polled) -> Vec<Gap> {
+        let has_come = |gap: &Gap| {
+            polled.batch.records().any(|record| Some(record.partition) == gap.partition)
+                || gap.partition.is_some_and(|partition| polled.at_end.contains(&partition))
+        };
+        let (mut told, mut held) = (Vec::new(), Vec::new());
+        for (at, (gap, noted)) in std::mem::take(&mut self.gaps).into_iter().enumerate() {
+            // Records that came in the same poll as a later gap lie before it.
+            let is_due = at < count && (has_come(&gap) || noted.elapsed() >= GAP_HELD);
+            if is_due || polled.finished { told.push(gap) } else { held.push((gap, noted)) }
+        }
+        self.gaps = held;
+        told
+    }
+
+    /// What is known of the partitions, but for those that a gap is held of: they are still where they were.
+    fn seen(&self) -> Vec<Seen> {
+        let held = |at: PartitionIndex| self.gaps.iter().any(|(gap, _)| gap.partition == Some(at));
+        let seen = (0..).zip(&self.positions).filter(|(at, _)| !held(*at));
+        seen.map(|(at, position)| Seen { partition: at, end: position.log_end, anchor: position.anchor }).collect()
     }
 
     /// Reads the partitions that are new from their first record.
@@ -230,78 +265,23 @@ impl Kafka {
         self.assign()
     }
 
+    /// What is fatal to a client is not to us; other trouble has been logged and passes by itself.
+    fn cope_with(&mut self, error: &KafkaError) -> Result<(), Error> {
+        match error {
+            KafkaError::MessageConsumptionFatal(code) => self.reconnect(&code.to_string())?,
+            error => self.lost |= error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset),
+        }
+        Ok(())
+    }
+
     /// Begins anew with a fresh client at our own positions.
     fn reconnect(&mut self, reason: &str) -> Result<(), Error> {
-        tracing::warn!("kafka: the client is made anew: {reason}");
+        self.faults.push(Fault::Renewed { reason: reason.to_owned() });
         self.client = Client::new(&self.config)?;
         for position in &mut self.positions {
             position.jump(position.next);
         }
         self.assign()
-    }
-}
-
-fn index_of(index: &HashMap<String, HashMap<i32, PartitionIndex>>, topic: &str, number: i32) -> Option<PartitionIndex> {
-    index.get(topic)?.get(&number).copied()
-}
-
-fn take(
-    message: &BorrowedMessage<'_>,
-    index: &HashMap<String, HashMap<i32, PartitionIndex>>,
-    positions: &mut [Position],
-    names: &[String],
-    batch: &mut Batch,
-) {
-    let Some(partition) = index_of(index, message.topic(), message.partition()) else { return };
-    let Some(position) = positions.get_mut(partition as usize) else { return };
-    if !position.take(message.offset()) {
-        return;
-    }
-    let headers = if names.is_empty() { None } else { message.headers() };
-    // Of headers of the same name the last counts, as in Kafka's own clients.
-    let header = |name: &String| headers?.iter().filter(|header| header.key == name).last()?.value;
-    let timestamp = message.timestamp().to_millis().filter(|millis| *millis >= 0).map(Timestamp::from_millis);
-    batch.push((partition, message.offset()), timestamp, message.key(), message.payload(), names.iter().map(header));
-}
-
-fn observe(statistics: &Statistics, index: &HashMap<String, HashMap<i32, PartitionIndex>>, positions: &mut [Position]) {
-    let now = Instant::now();
-    for (name, topic) in &statistics.topics {
-        for (number, partition) in &topic.partitions {
-            let found = index_of(index, name, *number).and_then(|index| positions.get_mut(index as usize));
-            if let Some(position) = found {
-                position.observe(observation(partition, statistics), now);
-            }
-        }
-    }
-}
-
-/// Partitions of our topics that we do not know. The client asks for them every `topic.metadata.refresh.interval.ms`.
-fn grown(statistics: &Statistics, index: &HashMap<String, HashMap<i32, PartitionIndex>>) -> Vec<Partition> {
-    let mut found = Vec::new();
-    for (topic, known) in index {
-        let Some(topic_now) = statistics.topics.get(topic) else { continue };
-        let new = topic_now
-            .partitions
-            .iter()
-            .filter(|(number, now)| **number >= 0 && !now.unknown && !known.contains_key(number));
-        found.extend(new.map(|(number, _)| Partition { topic: topic.clone(), number: *number }));
-    }
-    found.sort_unstable();
-    found
-}
-
-fn observation(partition: &statistics::Partition, statistics: &Statistics) -> Observation {
-    let broker = statistics.brokers.values().find(|broker| broker.nodeid == partition.broker);
-    let heard = |broker: &statistics::Broker| {
-        u64::try_from(broker.rxidle).is_ok_and(|micros| Duration::from_micros(micros) < LIVE_WITHIN)
-    };
-    Observation {
-        // librdkafka puts the high watermark here if uncommitted records are read.
-        log_end: partition.ls_offset,
-        next_fetch: partition.next_offset,
-        queue_empty: partition.fetchq_cnt == 0,
-        live: partition.fetch_state == "active" && broker.is_some_and(|broker| broker.state == "UP" && heard(broker)),
     }
 }
 
@@ -311,24 +291,21 @@ impl Source for Kafka {
     }
 
     fn poll(&mut self, wait: Duration) -> Result<Polled, Error> {
-        let deadline = Instant::now() + wait;
+        let (deadline, gaps) = (Instant::now() + wait, self.gaps.len());
         let mut polled = Polled::default();
         let finished: Vec<bool> = self.positions.iter().map(Position::is_finished).collect();
         if !(self.ranged && finished.iter().all(|finished| *finished)) {
-            match self.fill(&mut polled.batch, deadline) {
-                Ok(()) => {}
-                Err(KafkaError::MessageConsumptionFatal(code)) => self.reconnect(&code.to_string())?,
-                // Other trouble has been logged and passes by itself.
-                Err(error) => self.lost |= error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset),
+            if let Err(error) = self.fill(&mut polled.batch, deadline) {
+                self.cope_with(&error)?;
             }
         }
-        if self.lost {
-            self.recover()?;
-        }
+        self.check()?;
         if !self.ranged && !self.grown.is_empty() {
             self.extend()?;
         }
         let now = Instant::now();
+        self.look_for_silent(now);
+        self.faults.extend(self.watch.unreachable(now, &self.config.brokers));
         if self.positions.iter().any(|position| position.is_stuck(now)) {
             self.reconnect("records that are there do not come")?;
         }
@@ -339,14 +316,31 @@ impl Source for Kafka {
         }
         let ended = self.positions.iter().enumerate().filter(|(_, position)| position.is_at_end());
         polled.at_end = ended.filter_map(|(at, _)| PartitionIndex::try_from(at).ok()).collect();
-        polled.gaps = std::mem::take(&mut self.gaps);
         polled.finished = self.ranged && self.positions.iter().all(Position::is_finished);
+        polled.gaps = self.take_gaps(gaps, &polled);
+        let news = self.watch.take_news() || !polled.gaps.is_empty();
+        polled.seen = if news { self.seen() } else { Vec::new() };
+        polled.faults = std::mem::take(&mut self.faults);
         Ok(polled)
     }
 
     fn publish_positions(&mut self, positions: &[(PartitionIndex, i64)]) {
-        let found = positions.iter().filter_map(|(index, next)| Some((self.partitions.get(*index as usize)?, *next)));
-        self.client.commit(found);
+        if self.watch.is_group_due() {
+            match self.client.committed(self.partitions.iter()) {
+                Ok(committed) => {
+                    let group = self.config.group_id.clone();
+                    let stranger = self.group.compare(&committed);
+                    self.faults.extend(stranger.map(|evidence| Fault::ForeignConsumer { group, evidence }));
+                }
+                Err(reason) => tracing::debug!("{reason}"),
+            }
+        }
+        let found = |(index, next): &(PartitionIndex, i64)| {
+            let at = *index as usize;
+            self.partitions.get(at).filter(|_| !self.positions[at].vanished).map(|partition| (partition, *next))
+        };
+        self.client.commit(positions.iter().filter_map(found), &self.group.mark);
+        self.group.publish(positions.iter().filter_map(found).map(|(partition, next)| (partition.clone(), next)));
     }
 
     fn progress(&self) -> Option<(u64, u64)> {

@@ -13,7 +13,12 @@ use crate::pipeline::Saved;
 /// How many prepared statements a connection keeps: more than there are.
 const STATEMENTS: usize = 64;
 /// What leads from each format to the next; a new file takes all steps. One that was released is never changed.
-const STEPS: &[&str] = &[include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+const STEPS: &[&str] = &[
+    include_str!("schema/1.sql"),
+    include_str!("schema/2.sql"),
+    include_str!("schema/3.sql"),
+    include_str!("schema/4.sql"),
+];
 /// The format of this version: of the schema and of what the checkpoint holds.
 #[expect(clippy::cast_possible_wrap, reason = "a handful")]
 pub(super) const FORMAT: i64 = STEPS.len() as i64;

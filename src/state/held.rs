@@ -4,6 +4,7 @@ use rusqlite::params;
 
 use super::{Error, State, outbox};
 use crate::clock::Timestamp;
+use crate::failpoint::reach;
 use crate::notification::Message;
 
 /// What stands beside a notice that a digest told of.
@@ -28,6 +29,7 @@ impl State {
     ///
     /// If SQLite refuses; then nothing has changed.
     pub fn release(&mut self, digests: &[Message], now: Timestamp) -> Result<(), Error> {
+        reach("digest.before");
         let transaction = self.connection.transaction()?;
         // From now on, only what becomes of the digest says whether somebody was told.
         transaction.execute(
@@ -42,6 +44,7 @@ impl State {
             outbox::insert(&transaction, digest, now)?;
         }
         transaction.commit()?;
+        reach("digest.after");
         Ok(())
     }
 }

@@ -6,11 +6,11 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::Error;
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, micros};
 use crate::notification::{self, Message};
 
-/// Longer than any wait for another try: receivers are believed up to an hour.
-const LONGEST_WAIT: Duration = Duration::from_secs(2 * 3600);
+/// The longest wait for another try: receivers are believed up to an hour.
+const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
 
 /// Why an end is dead that would have come alone.
 const COMES_ALONE: &str = "the notice of its beginning was given up";
@@ -20,8 +20,8 @@ const IN_ORDER: &str = "NOT EXISTS (
     WHERE own.number = outbox.number AND other.number < own.number AND earlier.state IN ('pending', 'held')
       AND earlier.notifier = outbox.notifier AND earlier.recipient = outbox.recipient)";
 
-/// The delivery's own connection to the state file.
-pub struct Outbox(Connection);
+/// The delivery's own connection to the state file, and when it was last asked what is due.
+pub struct Outbox(Connection, Timestamp);
 
 /// A notice that is due.
 #[derive(Clone, Debug)]
@@ -123,7 +123,7 @@ fn give_up_alone(transaction: &Transaction<'_>, id: &str, now: Timestamp) -> Res
 
 impl Outbox {
     pub(super) fn new(connection: Connection) -> Outbox {
-        Outbox(connection)
+        Outbox(connection, Timestamp::MIN)
     }
 
     /// The next notice of a notifier that is due. One that cannot be read becomes a dead letter.
@@ -132,6 +132,7 @@ impl Outbox {
     ///
     /// If SQLite refuses.
     pub fn next_due(&mut self, notifier: &str, now: Timestamp) -> Result<Option<Owed>, Error> {
+        self.follow_clock(notifier, now)?;
         while let Some((id, text, attempts, created)) = self.next_row(notifier, now)? {
             match serde_json::from_slice(&text) {
                 Ok(message) => return Ok(Some(Owed { message, attempts, created: Timestamp::from_micros(created) })),
@@ -141,12 +142,25 @@ impl Outbox {
         Ok(None)
     }
 
-    /// Id, message, attempts and age of the next row that is due. A time further off than any wait was set before the
-    /// clock was put back.
+    /// A clock that is put back makes no wait longer, nor the time until a notice is given up.
+    fn follow_clock(&mut self, notifier: &str, now: Timestamp) -> Result<(), Error> {
+        let back = micros(self.1.since(now));
+        if back > 0 {
+            let query = "UPDATE outbox SET created_us = created_us - ?2, next_attempt_us = next_attempt_us - ?2
+                 WHERE state = 'pending' AND notifier = ?1";
+            self.0.execute(query, params![notifier, back])?;
+        }
+        self.1 = now;
+        Ok(())
+    }
+
+    /// Id, message, attempts and age of the next row that is due. What was never tried is, whatever the clock says. A time
+    /// further off than any wait was set before the clock was put back, while nobody looked.
     fn next_row(&self, notifier: &str, now: Timestamp) -> Result<Option<DueRow>, Error> {
         let mut query = self.0.prepare_cached(&format!(
             "SELECT id, CAST(message AS BLOB), attempts, created_us FROM outbox
-             WHERE state = 'pending' AND notifier = ?1 AND (next_attempt_us <= ?2 OR next_attempt_us > ?3)
+             WHERE state = 'pending' AND notifier = ?1
+               AND (next_attempt_us <= ?2 OR next_attempt_us > ?3 OR attempts = 0)
                AND {IN_ORDER} ORDER BY next_attempt_us, number LIMIT 1"
         ))?;
         let furthest = now.plus(LONGEST_WAIT).as_micros();
@@ -211,12 +225,10 @@ impl Outbox {
     /// # Errors
     ///
     /// If SQLite refuses.
-    pub fn first_attempts_due(&self, now: Timestamp) -> Result<bool, Error> {
-        let query = format!(
-            "SELECT EXISTS (SELECT 1 FROM outbox WHERE state = 'pending' AND attempts = 0 AND next_attempt_us <= ?1
-               AND {IN_ORDER})"
-        );
-        Ok(self.0.query_row(&query, [now.as_micros()], |row| row.get(0))?)
+    pub fn first_attempts_due(&self) -> Result<bool, Error> {
+        let query =
+            format!("SELECT EXISTS (SELECT 1 FROM outbox WHERE state = 'pending' AND attempts = 0 AND {IN_ORDER})");
+        Ok(self.0.query_row(&query, [], |row| row.get(0))?)
     }
 
     /// Gives up what is owed to notifiers that are not among `known`; gives their number.

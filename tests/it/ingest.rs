@@ -35,7 +35,8 @@ fn config(cluster: &Cluster, start: Start) -> Config {
 
 fn open(config: &Config, resume: &dyn Fn(&Partition) -> Option<i64>) -> Kafka {
     let headers = ["device".to_owned(), "none".to_owned()];
-    let opening = Opening { topics: &["t".to_owned()], headers: &headers, resume, range: None, until: None };
+    let opening =
+        Opening { topics: &["t".to_owned()], headers: &headers, resume, anchor: &|_| None, range: None, until: None };
     let begun = Instant::now();
     Kafka::open(config, &opening, &|| begun.elapsed() < PATIENCE).unwrap()
 }
@@ -220,7 +221,8 @@ fn a_range_without_records_is_finished() {
     let cluster = cluster(1);
     produce(&cluster, "none", 1, 0..10);
     let range = Some((Timestamp::from_secs(2_000), Timestamp::from_secs(3_000)));
-    let opening = Opening { topics: &["t".to_owned()], headers: &[], resume: &|_| None, range, until: None };
+    let opening =
+        Opening { topics: &["t".to_owned()], headers: &[], resume: &|_| None, anchor: &|_| None, range, until: None };
     let mut kafka = Kafka::open(&config(&cluster, Start::Latest), &opening, &|| true).unwrap();
     let polled = kafka.poll(WAIT).unwrap();
     assert!(polled.finished && polled.batch.is_empty());
@@ -236,7 +238,14 @@ fn waiting_for_brokers_can_be_stopped() {
         password: None,
         librdkafka: Vec::new(),
     };
-    let opening = Opening { topics: &["t".to_owned()], headers: &[], resume: &|_| None, range: None, until: None };
+    let opening = Opening {
+        topics: &["t".to_owned()],
+        headers: &[],
+        resume: &|_| None,
+        anchor: &|_| None,
+        range: None,
+        until: None,
+    };
     let begun = Instant::now();
     let error = Kafka::open(&config, &opening, &|| false).err().unwrap().to_string();
     assert!(error.starts_with("stopped while waiting for kafka: no broker answers"), "{error}");
@@ -252,7 +261,14 @@ fn settings_that_do_not_fit_together_are_refused() {
         ],
         ..config(&cluster(1), Start::Latest)
     };
-    let opening = Opening { topics: &["t".to_owned()], headers: &[], resume: &|_| None, range: None, until: None };
+    let opening = Opening {
+        topics: &["t".to_owned()],
+        headers: &[],
+        resume: &|_| None,
+        anchor: &|_| None,
+        range: None,
+        until: None,
+    };
     let error = Kafka::open(&config, &opening, &|| false).err().unwrap().to_string();
     assert!(error.starts_with("librdkafka refuses its settings") && error.contains("ssl.ca.location"), "{error}");
 }

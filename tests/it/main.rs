@@ -5,10 +5,12 @@
 #![allow(clippy::cast_precision_loss, reason = "tests count in small numbers")]
 
 mod architecture;
+mod clock;
 mod config;
 mod demo;
 mod end_to_end;
 mod exact;
+mod faults;
 mod given;
 mod indicator;
 mod ingest;
@@ -22,6 +24,7 @@ mod restart;
 mod servers;
 mod simulation;
 mod smoothing;
+mod snapshot;
 mod state;
 mod systemd;
 mod timeline;

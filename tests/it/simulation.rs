@@ -223,6 +223,7 @@ fn run(input: &Input, way: Way) -> Ran {
     };
     let random = &mut Random(seed);
     let batch = 1 + random.below(30);
+    let mut snapshot: Option<Snapshot> = None;
     loop {
         let open: Vec<usize> = (0..positions.len()).filter(|p| positions[*p] < input.partitions[*p].len()).collect();
         let Some(first) = open.first() else { break };
@@ -243,7 +244,12 @@ fn run(input: &Input, way: Way) -> Ran {
             assert_eq!(ended, [], "a reload of the same options ends nothing");
         }
         if disturbed && random.once_in(8) {
-            pipeline = restart(input, &pipeline, &positions);
+            let frontiers = (0..).map_while(|partition| pipeline.frontier(partition)).collect();
+            let parts = pipeline.image().parts().collect();
+            snapshot = Some(Snapshot { parts, frontiers, positions: positions.clone() });
+        }
+        if disturbed && random.once_in(8) {
+            pipeline = restart(input, &pipeline, &positions, snapshot.as_ref());
         }
     }
     transitions.extend(pipeline.finish());
@@ -256,17 +262,32 @@ fn run(input: &Input, way: Way) -> Ran {
     Ran { transitions, saved, models: view.models, readings, counts: pipeline.counts() }
 }
 
-/// A core from a checkpoint, its table filled from the records before.
-fn restart(input: &Input, before: &Pipeline, positions: &[usize]) -> Pipeline {
+/// The join table at some instant.
+struct Snapshot {
+    parts: Vec<Vec<u8>>,
+    frontiers: Vec<Frontier>,
+    positions: Vec<usize>,
+}
+
+/// A core from a checkpoint, its table filled from the snapshot, if there is one, and the records after it.
+fn restart(input: &Input, before: &Pipeline, positions: &[usize], snapshot: Option<&Snapshot>) -> Pipeline {
     let bytes = postcard::to_stdvec(&before.save()).expect("encodable");
     let saved: Saved = postcard::from_bytes(&bytes).expect("decodable");
     assert!(saved == before.save(), "a checkpoint reads back as it was written");
     let mut pipeline = Pipeline::new(input.options.clone(), KEY);
     assert_eq!(pipeline.restore(saved), [], "nothing ends by a restart");
     let unseen = Frontier { newest: Timestamp::MIN, floor: Timestamp::MIN, idle: false };
-    let rebuilding = pipeline.begin_rebuild(vec![unseen; positions.len()]);
+    let mut frontiers = vec![unseen; positions.len()];
+    let mut begin = vec![0; positions.len()];
+    if let Some(Snapshot { parts, frontiers: known, positions }) = snapshot {
+        let reading = pipeline.read_image(&parts[0]).expect("an image");
+        parts[1..].iter().for_each(|part| pipeline.read_part(&reading, part).expect("a part"));
+        frontiers[..known.len()].copy_from_slice(known);
+        begin.clone_from(positions);
+    }
+    let rebuilding = pipeline.begin_rebuild(frontiers);
     for (partition, (events, position)) in (0..).zip(input.partitions.iter().zip(positions)) {
-        for event in &events[..*position] {
+        for event in &events[begin[partition as usize]..*position] {
             take(&mut pipeline, partition, event, true);
         }
     }

@@ -7,7 +7,7 @@ use modelwatch::clock::Timestamp;
 use modelwatch::notification::{Message, Receiver};
 use modelwatch::pipeline::Saved;
 use modelwatch::source::Partition;
-use modelwatch::state::{Commit, Error, Inspection, Mark, State};
+use modelwatch::state::{Commit, Error, Inspection, Mark, Outbox, State};
 use modelwatch::watermark::Frontier;
 
 fn at(secs: i64) -> Timestamp {
@@ -46,15 +46,11 @@ fn commit(state: &mut State, positions: &[(Partition, i64)], marks: &[Mark], mes
     )]);
     let saved = Saved::default();
     let commit = Commit {
-        now: at(100),
-        saved: &saved,
         positions,
         marks,
-        transitions: &[],
         messages: &messages.iter().collect::<Vec<_>>(),
-        undeliverable: &[],
-        held: &[],
         told: &told,
+        ..Commit::of(&saved, at(100))
     };
     state.commit(&commit).unwrap();
 }
@@ -179,18 +175,8 @@ fn held_notices_wait_for_their_digest() {
     let directory = tempfile::tempdir().unwrap();
     let mut state = open(directory.path());
     let saved = Saved::default();
-    let (held, told) = ([message("a"), message("b")], BTreeMap::new());
-    let commit = Commit {
-        now: at(100),
-        saved: &saved,
-        positions: &[],
-        marks: &[],
-        transitions: &[],
-        messages: &[],
-        undeliverable: &[],
-        held: &held,
-        told: &told,
-    };
+    let held = [message("a"), message("b")];
+    let commit = Commit { held: &held, ..Commit::of(&saved, at(100)) };
     state.commit(&commit).unwrap();
     drop(state);
     let mut state = open(directory.path());
@@ -244,7 +230,8 @@ fn a_notice_that_cannot_be_read_blocks_nobody_and_a_clock_put_back_neither() {
     assert_eq!(outbox.counts().unwrap().dead, 1);
     outbox.retry("b", "451", at(100_000)).unwrap();
     assert!(outbox.next_due("oncall", at(99_000)).unwrap().is_none(), "its time has not come");
-    assert!(outbox.next_due("oncall", at(50_000)).unwrap().is_some(), "nobody waits for so long");
+    let mut restarted = state.outbox().unwrap();
+    assert!(restarted.next_due("oncall", at(50_000)).unwrap().is_some(), "nobody waits for so long");
 }
 
 #[test]
@@ -318,4 +305,24 @@ fn a_file_of_an_older_format_is_brought_up_to_date_by_its_owner_alone() {
     drop(state);
     assert!(Inspection::open(old.path()).unwrap().is_some());
     assert_eq!(open(old.path()).set_aside, None, "also the second time");
+}
+
+#[test]
+fn a_clock_that_is_put_back_by_an_hour_delays_no_notice() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut state = open(directory.path());
+    commit(&mut state, &[], &[], &[message("a")]);
+    let mut outbox = state.outbox().unwrap();
+    let due = |outbox: &mut Outbox, second: i64| outbox.next_due("oncall", at(second)).unwrap();
+    assert_eq!(due(&mut outbox, 100 - 3_600).unwrap().attempts, 0, "it was never tried: it is due");
+    assert!(outbox.first_attempts_due().unwrap());
+    assert!(due(&mut outbox, 100).is_some());
+    outbox.retry("a", "451", at(130)).unwrap();
+    assert!(due(&mut outbox, 110).is_none());
+    assert!(due(&mut outbox, 110 - 3_600).is_none(), "its wait is the same by the new clock");
+    let owed = due(&mut outbox, 130 - 3_600).unwrap();
+    assert_eq!((owed.attempts, owed.created), (1, at(100 - 3_600)), "and so is its age");
+    outbox.retry("a", "451", at(200)).unwrap();
+    let mut restarted = state.outbox().unwrap();
+    assert!(due(&mut restarted, 150 - 3_600).is_some(), "nobody saw the clock go back: rather soon than late");
 }

@@ -11,7 +11,9 @@ use modelwatch::clock::{Clock, Timestamp};
 use modelwatch::daemon::delivery::{self, Bell, Delivery, Notifiers};
 use modelwatch::daemon::engine::{Engine, NextReload, Parts, Reload};
 use modelwatch::daemon::intake::Intake;
+use modelwatch::daemon::snapshots::Snapshots;
 use modelwatch::daemon::status::Published;
+use modelwatch::daemon::trouble::Troubles;
 use modelwatch::decode::{LabelFields, Mapping, Place, PredictionFields};
 use modelwatch::notification::{Message, Rendering};
 use modelwatch::notifier::{Notifier, SendError, Sending};
@@ -21,6 +23,9 @@ use modelwatch::state::{Mark, State};
 use modelwatch::watermark::Frontier;
 
 use crate::oracle::{Event, Labels};
+
+/// No thread writes snapshots here: the world is one thread.
+const NEVER: Duration = Duration::MAX;
 
 /// A clock that goes when it is told to; spans are measured by it, too.
 #[derive(Debug)]
@@ -260,11 +265,14 @@ impl World {
             intake,
             idle_after: self.setup.idle_after,
             receivers: delivery::receivers(&notifiers),
+            trouble_receivers: Vec::new(),
+            troubles: Troubles::default(),
             rendering: rendering(),
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             bell: Arc::new(Mutex::new(Arc::new(Bell::default()))),
             published: Published::default(),
             next_reload: Arc::clone(&next_reload),
+            snapshots: Snapshots::new(self.directory.path(), NEVER),
             state,
         };
         let engine = Engine::new(parts, &next_offsets, ended);
@@ -309,7 +317,9 @@ impl World {
             options: self.setup.options.clone(),
             idle_after: self.setup.idle_after,
             receivers: delivery::receivers(&notifiers),
+            trouble_receivers: Vec::new(),
             rendering: rendering(),
+            snapshot_every: NEVER,
         };
         *running.next_reload.lock().unwrap() = Some(Box::new(reload));
     }

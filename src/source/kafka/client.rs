@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::statistics::Statistics;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::Config;
 use super::config::PASSWORD;
+use super::group::Committed;
 use crate::clock::Timestamp;
 use crate::source::{Error, Partition};
 
@@ -31,8 +32,10 @@ const DEFAULTS: [(&str, &str); 5] = [
     ("fetch.queue.backoff.ms", "2"),
     ("fetch.wait.max.ms", "100"),
     ("socket.keepalive.enable", "true"),
-    ("topic.metadata.refresh.interval.ms", "60000"),
+    (REFRESH, "60000"),
 ];
+/// How often topics, partitions and the group are looked at anew.
+const REFRESH: &str = "topic.metadata.refresh.interval.ms";
 
 /// What may not: positions are ours, a lost position is an error and not a jump, and statistics tell the end.
 const FIXED: [(&str, &str); 4] = [
@@ -41,6 +44,12 @@ const FIXED: [(&str, &str); 4] = [
     ("enable.auto.offset.store", "false"),
     ("statistics.interval.ms", "1000"),
 ];
+
+/// How often topics, partitions and the group are looked at anew.
+pub(super) fn refresh_every(config: &Config) -> Duration {
+    let millis = client_config(config).get(REFRESH).and_then(|millis| millis.parse().ok());
+    Duration::from_millis(millis.unwrap_or(60_000))
+}
 
 fn client_config(config: &Config) -> ClientConfig {
     let mut client = ClientConfig::new();
@@ -121,13 +130,7 @@ impl ClientContext for Context {
     }
 }
 
-impl ConsumerContext for Context {
-    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
-        if let Err(error) = result {
-            tracing::debug!("publishing positions failed: {error}");
-        }
-    }
-}
+impl ConsumerContext for Context {}
 
 /// A consumer that is assigned its partitions and is of no group but in name.
 pub(super) struct Client {
@@ -162,17 +165,15 @@ impl Client {
         lock(&self.consumer.as_ref()?.context().statistics).take()
     }
 
-    /// The numbers of a topic's partitions, in order.
+    /// The numbers of a topic's partitions, in order; none if the brokers say that there is no such topic.
     pub(super) fn partition_numbers(&self, topic: &str) -> Result<Vec<i32>, String> {
         let metadata = self.consumer().and_then(|consumer| consumer.fetch_metadata(Some(topic), ANSWER_WITHIN));
         let metadata = metadata.map_err(|error| format!("no broker answers: {error}"))?;
-        let found = metadata.topics().iter().find(|found| found.name() == topic);
-        let found = found.filter(|found| !found.partitions().is_empty()).ok_or_else(|| {
-            let error = metadata.topics().iter().find_map(rdkafka::metadata::MetadataTopic::error);
-            let reason =
-                error.map_or_else(String::new, |error| format!(": {}", KafkaError::MetadataFetch(error.into())));
-            format!("topic {topic} is not there{reason}")
-        })?;
+        let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else { return Ok(Vec::new()) };
+        match found.error().map(RDKafkaErrorCode::from) {
+            None | Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {}
+            Some(code) => return Err(format!("topic {topic}: {}", KafkaError::MetadataFetch(code))),
+        }
         let mut numbers: Vec<i32> = found.partitions().iter().map(rdkafka::metadata::MetadataPartition::id).collect();
         numbers.sort_unstable();
         Ok(numbers)
@@ -218,12 +219,30 @@ impl Client {
         }
     }
 
-    /// Publishes next offsets in the group.
-    pub(super) fn commit<'p>(&self, positions: impl Iterator<Item = (&'p Partition, i64)>) {
-        let committed = offset_list(positions).and_then(|list| self.consumer()?.commit(&list, CommitMode::Async));
+    /// Publishes next offsets in the group, each with this mark. What comes of it is told by nobody: librdkafka's answer
+    /// ends in a log line.
+    pub(super) fn commit<'p>(&self, positions: impl Iterator<Item = (&'p Partition, i64)>, mark: &str) {
+        let list = offset_list(positions).map(|list| with_mark(list, mark));
+        let committed = list.and_then(|list| self.consumer()?.commit(&list, CommitMode::Async));
         if let Err(error) = committed {
             tracing::debug!("publishing positions failed: {error}");
         }
+    }
+
+    /// What is published in the group for these partitions, where there is something.
+    pub(super) fn committed<'p>(
+        &self,
+        partitions: impl Iterator<Item = &'p Partition>,
+    ) -> Result<HashMap<Partition, Committed>, String> {
+        let list = offset_list(partitions.map(|partition| (partition, 0)));
+        let answer = list.and_then(|list| self.consumer()?.committed_offsets(list, ANSWER_WITHIN));
+        let answer = answer.map_err(|error| format!("no offsets of the group: {error}"))?;
+        let committed = answer.elements().into_iter().filter_map(|element| {
+            let Offset::Offset(next) = element.offset() else { return None };
+            let partition = Partition { topic: element.topic().to_owned(), number: element.partition() };
+            Some((partition, Committed { next, mark: element.metadata().to_owned() }))
+        });
+        Ok(committed.collect())
     }
 }
 
@@ -233,6 +252,14 @@ fn offset_list<'p>(positions: impl Iterator<Item = (&'p Partition, i64)>) -> Kaf
         list.add_partition_offset(&partition.topic, partition.number, Offset::Offset(offset))?;
     }
     Ok(list)
+}
+
+/// The same list with `mark` beside every offset.
+fn with_mark(list: TopicPartitionList, mark: &str) -> TopicPartitionList {
+    for mut element in list.elements() {
+        element.set_metadata(mark);
+    }
+    list
 }
 
 /// Closing waits for brokers, in old versions for ever: it is done elsewhere and waited for only so long.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use modelwatch::alert::{Change, End, Evidence, Silence, Transition};
-use modelwatch::notification::{Message, delivery_failure, notices, test_notice};
+use modelwatch::notification::{Message, Telling, Trouble, delivery_failure, notices, test_notice, trouble_notice};
 use modelwatch::rule::{Bound, Severity};
 
 use super::sample::{EIGHT, evidence, in_region, message, minutes, receiver, rendering, transition};
@@ -150,6 +150,22 @@ fn delivery_failures_and_tests() {
     );
     check("undelivered", &failure);
     check("test", &test_notice(&receiver(TO), EIGHT, &rendering()));
+}
+
+#[test]
+fn troubles() {
+    let lost = |partition: &str| {
+        let span = Some((EIGHT.minus(minutes(400)), EIGHT.minus(minutes(20))));
+        Trouble::records_lost(partition, (1_200, 5_400), span, EIGHT)
+    };
+    let told = |tellings: &[Telling]| trouble_notice(tellings, &receiver(TO), EIGHT.plus(minutes(1)), &rendering());
+    let first = |trouble: Trouble| Telling { trouble, meanwhile: 0 };
+    check("trouble", &told(&[first(lost("eta-predictions/3"))]).unwrap());
+    let again = Trouble::client_renewed(&format!("records that are there do not come {HOSTILE}"), EIGHT);
+    check("trouble-again", &told(&[Telling { trouble: again, meanwhile: 3 }]).unwrap());
+    let everywhere: Vec<Telling> = (0..23).map(|number| first(lost(&format!("eta-predictions/{number}")))).collect();
+    check("trouble-many-places", &told(&everywhere).unwrap());
+    assert_eq!(told(&[]), None);
 }
 
 #[test]
