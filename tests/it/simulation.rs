@@ -173,7 +173,6 @@ fn input(seed: u64) -> Input {
 }
 
 /// What must be the same in all runs of one input.
-#[derive(PartialEq)]
 struct Ran {
     transitions: Vec<Transition>,
     saved: Vec<u8>,
@@ -314,7 +313,7 @@ fn prove(input: &Input, seed: u64) -> Result<(), String> {
         check_lines(&format!("{way:?}: transitions"), &lines(&whole), &lines(&other))?;
         check(&format!("{way:?}: counts"), &whole.counts, &other.counts)?;
         check(&format!("{way:?}: readings"), &whole.readings, &other.readings)?;
-        if whole != other {
+        if (&whole.transitions, &whole.saved) != (&other.transitions, &other.saved) {
             return Err(format!("{way:?}: saved bytes or details of transitions differ"));
         }
     }
