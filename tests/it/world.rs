@@ -19,7 +19,7 @@ use modelwatch::notification::{Message, Rendering};
 use modelwatch::notifier::{Notifier, SendError, Sending};
 use modelwatch::pipeline::{Options, Pipeline};
 use modelwatch::source::{Batch, Partition, PartitionIndex, Polled};
-use modelwatch::state::{Mark, State};
+use modelwatch::state::{Inspection, Mark, State};
 use modelwatch::watermark::Frontier;
 
 use crate::oracle::{Event, Labels};
@@ -374,6 +374,13 @@ impl World {
             })
         });
         rows.unwrap().collect::<Result<_, _>>().unwrap()
+    }
+
+    /// What receivers said last of the notices that were given up.
+    pub(crate) fn dead_letters(&self) -> Vec<String> {
+        let inspection = Inspection::open(self.directory.path()).unwrap().expect("a state file");
+        let dead = inspection.undelivered().unwrap().into_iter().filter(|notice| notice.dead);
+        dead.map(|notice| notice.answer.unwrap_or_default()).collect()
     }
 
     /// The core as of the last commit; nothing may run.

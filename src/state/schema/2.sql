@@ -27,7 +27,3 @@ SELECT DISTINCT outbox.number, incident.value, EXISTS (
       AND header.value ->> 1 IN ('firing', 'repeat', 'no_data', 'labels_late')
 )
 FROM outbox, json_each(CASE WHEN json_valid(message) THEN message ELSE '{}' END, '$.incidents') AS incident;
-
--- SQLite prepares a statement anew at each use if its parameters might fit the condition of a partial index.
-DROP INDEX outbox_due;
-CREATE INDEX outbox_due ON outbox (state, notifier, next_attempt_us);
