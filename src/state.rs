@@ -27,7 +27,7 @@ use crate::notification::{Message, Receiver};
 use crate::pipeline::Saved;
 use crate::source::{Anchor, Partition, Seen};
 use crate::watermark::Frontier;
-use file::{FORMAT, connect};
+use file::{FORMAT, connect, readable};
 pub use inspection::{Inspection, OpenIncident, Undelivered};
 pub use outbox::{Outbox, OutboxCounts, Owed};
 pub use snapshot::Snapshot;
@@ -225,13 +225,9 @@ impl State {
     ///
     /// # Errors
     ///
-    /// If SQLite refuses. A checkpoint that cannot be decoded counts as none.
+    /// If SQLite refuses, or the checkpoint was damaged since the file was opened.
     pub fn checkpoint(&self) -> Result<Option<Checkpoint>, Error> {
-        let blob: Option<Vec<u8>> =
-            self.connection.query_row("SELECT saved FROM checkpoint", [], |row| row.get(0)).optional()?;
-        let Some(saved) = blob.and_then(|blob| postcard::from_bytes(&blob).ok()) else { return Ok(None) };
-        let (positions, anchors) = position::read(&self.connection)?;
-        Ok(Some(Checkpoint { saved, positions, anchors }))
+        Ok(file::checkpoint(&self.connection)?)
     }
 
     /// For each partition, the latest mark before which no record is later than `before`, and the marks after it.
@@ -258,7 +254,7 @@ impl State {
                 frontier,
             })
         })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        Ok(rows.filter_map(readable).collect::<Result<_, _>>()?)
     }
 
     /// Makes everything durable at once, or nothing.
@@ -355,7 +351,7 @@ impl State {
             let receiver = Receiver { notifier: row.get(0)?, recipient: row.get(1)? };
             Ok(Told { receiver, lost: row.get(2)? })
         };
-        Ok(query.query_map([incident], row)?.collect::<Result<_, _>>()?)
+        Ok(query.query_map([incident], row)?.filter_map(readable).collect::<Result<_, _>>()?)
     }
 
     /// Forgets marks that no rebuild needs (`before` as in [`State::marks_since`]) and history past its age.

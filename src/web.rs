@@ -45,15 +45,7 @@ struct Shared {
 ///
 /// If the address cannot be bound.
 pub async fn serve(address: SocketAddr, pages: Pages) -> std::io::Result<SocketAddr> {
-    let Pages { published, metrics, outbox } = pages;
-    let shared = Arc::new(Shared { published, metrics, outbox: Mutex::new(outbox) });
-    let router = Router::new()
-        .route("/", get(index))
-        .route("/metrics", get(metrics_page))
-        .route("/live", get(live))
-        .route("/ready", get(ready))
-        .route("/api/v1/status", get(status_page))
-        .with_state(shared);
+    let router = router(pages);
     let listener = tokio::net::TcpListener::bind(address).await?;
     let bound = listener.local_addr()?;
     tokio::spawn(async move {
@@ -62,6 +54,19 @@ pub async fn serve(address: SocketAddr, pages: Pages) -> std::io::Result<SocketA
         }
     });
     Ok(bound)
+}
+
+/// The pages without a socket.
+pub fn router(pages: Pages) -> Router {
+    let Pages { published, metrics, outbox } = pages;
+    let shared = Arc::new(Shared { published, metrics, outbox: Mutex::new(outbox) });
+    Router::new()
+        .route("/", get(index))
+        .route("/metrics", get(metrics_page))
+        .route("/live", get(live))
+        .route("/ready", get(ready))
+        .route("/api/v1/status", get(status_page))
+        .with_state(shared)
 }
 
 async fn index() -> &'static str {

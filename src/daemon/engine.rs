@@ -41,7 +41,7 @@ const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 /// What the engine is told.
 pub enum Input {
     /// What the source brought, with its partitions as of then, and when it was asked.
-    Polled(Polled, Arc<[Partition]>, Instant),
+    Polled(Box<Polled>, Arc<[Partition]>, Instant),
     /// Stop taking in, commit, end.
     Stop,
 }

@@ -98,7 +98,8 @@ impl Published {
         self.positions.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    pub(super) fn publish(&self, status: Status) {
+    /// Shows a snapshot from now on.
+    pub fn publish(&self, status: Status) {
         self.beat();
         export(&status);
         self.export_constants();

@@ -294,10 +294,10 @@ impl Source for Kafka {
         let (deadline, gaps) = (Instant::now() + wait, self.gaps.len());
         let mut polled = Polled::default();
         let finished: Vec<bool> = self.positions.iter().map(Position::is_finished).collect();
-        if !(self.ranged && finished.iter().all(|finished| *finished)) {
-            if let Err(error) = self.fill(&mut polled.batch, deadline) {
-                self.cope_with(&error)?;
-            }
+        if !(self.ranged && finished.iter().all(|finished| *finished))
+            && let Err(error) = self.fill(&mut polled.batch, deadline)
+        {
+            self.cope_with(&error)?;
         }
         self.check()?;
         if !self.ranged && !self.grown.is_empty() {

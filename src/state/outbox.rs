@@ -43,8 +43,8 @@ pub struct OutboxCounts {
     pub dead: i64,
 }
 
-/// Id, message, attempts and age.
-type DueRow = (String, Vec<u8>, u32, i64);
+/// Number, id, message, attempts and age.
+type DueRow = (i64, Vec<u8>, Vec<u8>, u32, i64);
 
 impl fmt::Debug for Outbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -133,8 +133,9 @@ impl Outbox {
     /// If SQLite refuses.
     pub fn next_due(&mut self, notifier: &str, now: Timestamp) -> Result<Option<Owed>, Error> {
         self.follow_clock(notifier, now)?;
-        while let Some((id, text, attempts, created)) = self.next_row(notifier, now)? {
-            match serde_json::from_slice(&text) {
+        while let Some((number, id, text, attempts, created)) = self.next_row(notifier, now)? {
+            let id = readable_id(&self.0, number, id)?;
+            match read(id.clone(), &text) {
                 Ok(message) => return Ok(Some(Owed { message, attempts, created: Timestamp::from_micros(created) })),
                 Err(problem) => drop(self.dead(&id, &format!("it cannot be read: {problem}"), &[], now)?),
             }
@@ -154,17 +155,18 @@ impl Outbox {
         Ok(())
     }
 
-    /// Id, message, attempts and age of the next row that is due. What was never tried is, whatever the clock says. A time
-    /// further off than any wait was set before the clock was put back, while nobody looked.
+    /// Number, id, message, attempts and age of the next row that is due. What was never tried is, whatever the clock
+    /// says. A time further off than any wait was set before the clock was put back, while nobody looked.
     fn next_row(&self, notifier: &str, now: Timestamp) -> Result<Option<DueRow>, Error> {
         let mut query = self.0.prepare_cached(&format!(
-            "SELECT id, CAST(message AS BLOB), attempts, created_us FROM outbox
+            "SELECT number, CAST(id AS BLOB), CAST(message AS BLOB), max(0, min(attempts, 4294967295)), created_us
+             FROM outbox
              WHERE state = 'pending' AND notifier = ?1
                AND (next_attempt_us <= ?2 OR next_attempt_us > ?3 OR attempts = 0)
                AND {IN_ORDER} ORDER BY next_attempt_us, number LIMIT 1"
         ))?;
         let furthest = now.plus(LONGEST_WAIT).as_micros();
-        let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+        let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?));
         Ok(query.query_row(params![notifier, now.as_micros(), furthest], row).optional()?)
     }
 
@@ -238,16 +240,21 @@ impl Outbox {
     /// If SQLite refuses.
     pub fn bury_unknown(&mut self, known: &[&str], now: Timestamp) -> Result<usize, Error> {
         let transaction = self.0.transaction()?;
-        let owed: Vec<(String, String)> = transaction
-            .prepare("SELECT id, notifier FROM outbox WHERE state = 'pending' ORDER BY number")?
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        let owed: Vec<(i64, Vec<u8>, Vec<u8>)> = transaction
+            .prepare(
+                "SELECT number, CAST(id AS BLOB), CAST(notifier AS BLOB) FROM outbox WHERE state = 'pending'
+                 ORDER BY number",
+            )?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
             .collect::<Result<_, _>>()?;
-        let gone: Vec<_> = owed.iter().filter(|(_, notifier)| !known.contains(&notifier.as_str())).collect();
-        for (id, _) in &gone {
-            bury(&transaction, id, super::NOT_CONFIGURED, now)?;
+        let is_known = |notifier: &[u8]| known.iter().any(|known| known.as_bytes() == notifier);
+        let mut buried = 0;
+        for (number, id, _) in owed.into_iter().filter(|(.., notifier)| !is_known(notifier)) {
+            bury(&transaction, &readable_id(&transaction, number, id)?, super::NOT_CONFIGURED, now)?;
+            buried += 1;
         }
         transaction.commit()?;
-        Ok(gone.len())
+        Ok(buried)
     }
 
     /// How many notices are owed and how many were given up.
@@ -271,6 +278,21 @@ impl Outbox {
         let rows = query.query_map([], |row| message(row, 0))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
+}
+
+/// The id of a row; one that is no text is given another, so that the row can be told from others.
+pub(super) fn readable_id(connection: &Connection, number: i64, id: Vec<u8>) -> Result<String, Error> {
+    if let Ok(id) = String::from_utf8(id) {
+        return Ok(id);
+    }
+    let id = format!("unreadable.{number}");
+    connection.execute("UPDATE outbox SET id = ?2 WHERE number = ?1", params![number, id])?;
+    Ok(id)
+}
+
+/// The notice in a row. What becomes of it is noted by the row's id, whatever the notice says.
+pub(super) fn read(id: String, text: &[u8]) -> serde_json::Result<Message> {
+    serde_json::from_slice(text).map(|message| Message { id, ..message })
 }
 
 pub(super) fn message(row: &Row<'_>, column: usize) -> rusqlite::Result<Message> {

@@ -11,6 +11,7 @@ mod demo;
 mod end_to_end;
 mod exact;
 mod faults;
+mod fuzz;
 mod given;
 mod indicator;
 mod ingest;

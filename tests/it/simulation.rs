@@ -8,6 +8,7 @@
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use modelwatch::alert::Transition;
 use modelwatch::clock::Timestamp;
@@ -222,33 +223,29 @@ fn prove_or_panic(input: &Input, seed: u64) -> Result<(), String> {
     })
 }
 
-/// Leaves out what is not needed to fail.
+/// Leaves out what is not needed to fail, as far as that is found in half a minute.
 fn shrink(mut input: Input, seed: u64) -> Input {
-    let mut chunk = input.partitions.iter().map(Vec::len).sum::<usize>() / 2;
-    while chunk > 0 {
-        for partition in 0..input.partitions.len() {
-            let mut from = 0;
-            while from < input.partitions[partition].len() {
-                let mut less = input.clone();
-                let to = (from + chunk).min(less.partitions[partition].len());
-                less.partitions[partition].drain(from..to);
-                if prove_or_panic(&less, seed).is_err() { input = less } else { from += chunk }
-            }
-        }
-        chunk /= 2;
+    let deadline = Instant::now() + Duration::from_secs(30);
+    for partition in 0..input.partitions.len() {
+        leave_out(&mut input, seed, deadline, |input| &mut input.partitions[partition]);
     }
-    let mut chunk = input.schedule.acts.len() / 2;
+    leave_out(&mut input, seed, deadline, |input| &mut input.schedule.acts);
+    input
+}
+
+/// Leaves elements of one list out, half of them at once, then fewer, as long as it still fails.
+fn leave_out<T>(input: &mut Input, seed: u64, deadline: Instant, list: impl Fn(&mut Input) -> &mut Vec<T>) {
+    let mut chunk = list(input).len().div_ceil(2);
     while chunk > 0 {
         let mut from = 0;
-        while from < input.schedule.acts.len() {
+        while from < list(input).len() && Instant::now() < deadline {
             let mut less = input.clone();
-            let to = (from + chunk).min(less.schedule.acts.len());
-            less.schedule.acts.drain(from..to);
-            if prove_or_panic(&less, seed).is_err() { input = less } else { from += chunk }
+            let to = (from + chunk).min(list(&mut less).len());
+            list(&mut less).drain(from..to);
+            if prove_or_panic(&less, seed).is_err() { *input = less } else { from += chunk }
         }
         chunk /= 2;
     }
-    input
 }
 
 /// The input as a time line, for the reader of a failure.

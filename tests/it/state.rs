@@ -326,3 +326,32 @@ fn a_clock_that_is_put_back_by_an_hour_delays_no_notice() {
     let mut restarted = state.outbox().unwrap();
     assert!(due(&mut restarted, 150 - 3_600).is_some(), "nobody saw the clock go back: rather soon than late");
 }
+
+#[test]
+fn a_held_notice_that_cannot_be_read_is_a_dead_letter_and_the_digest_goes_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut state = open(directory.path());
+    let saved = Saved::default();
+    let held = [message("a"), message("b")];
+    let commit = Commit { held: &held, ..Commit::of(&saved, at(100)) };
+    state.commit(&commit).unwrap();
+    let file = rusqlite::Connection::open(directory.path().join("modelwatch.db")).unwrap();
+    file.execute_batch("UPDATE outbox SET message = '?', id = CAST(x'ff' AS TEXT) WHERE id = 'a'").unwrap();
+    assert_eq!(state.held().unwrap(), [message("b")]);
+    state.release(&[message("digest")], at(200)).unwrap();
+    let counts = state.outbox().unwrap().counts().unwrap();
+    assert_eq!((counts.pending, counts.dead), (1, 1));
+}
+
+#[test]
+fn what_becomes_of_a_notice_is_noted_though_its_text_is_damaged() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut state = open(directory.path());
+    commit(&mut state, &[], &[], &[message("a")]);
+    let file = rusqlite::Connection::open(directory.path().join("modelwatch.db")).unwrap();
+    file.execute_batch("UPDATE outbox SET message = replace(message, '\"id\":\"a\"', '\"id\":\"x\"')").unwrap();
+    let mut outbox = state.outbox().unwrap();
+    let owed = outbox.next_due("oncall", at(100)).unwrap().unwrap();
+    outbox.sent(&owed.message.id, "250", at(101)).unwrap();
+    assert!(outbox.next_due("oncall", at(100)).unwrap().is_none(), "it would be sent for ever");
+}

@@ -258,7 +258,9 @@ impl World {
         let notifiers = self.notifiers();
         let mut intake =
             Intake::new(Pipeline::new(self.setup.options.clone(), state.key()), mapping(&self.setup.options));
-        let (next_offsets, ended) = resume(&state, &mut intake, &self.partitions(), &|p| &self.logs[p.number as usize]);
+        let (next_offsets, ended) = resume(&state, &mut intake, &self.partitions(), &|p| {
+            &self.logs[usize::try_from(p.number).expect("a number")]
+        });
         let deliveries = self.deliveries(&notifiers, || state.outbox().unwrap());
         let next_reload = NextReload::default();
         let parts = Parts {
@@ -480,7 +482,7 @@ fn resume<'l>(
                 marks = rest;
             }
             let bound = marks.first().map_or(*end, |mark| mark.frontier.newest);
-            rebuild(intake, index, offset, &log(partition)[offset as usize], bound);
+            rebuild(intake, index, offset, &log(partition)[usize::try_from(offset).expect("an offset")], bound);
         }
         intake.pipeline.advance_rebuild(&[index]);
     }

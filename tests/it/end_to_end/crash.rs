@@ -45,6 +45,7 @@ struct Calm {
     outcome: Value,
     transitions: Option<String>,
     owed: BTreeSet<String>,
+    told: BTreeSet<(String, String, String)>,
 }
 
 impl Ground {
@@ -62,7 +63,7 @@ impl Ground {
                 News::Fresh => stage.produce_at(slice, |_| now + 3_000_000),
             };
         }
-        let calm = Calm { outcome: Value::Null, transitions: None, owed: BTreeSet::new() };
+        let calm = Calm { outcome: Value::Null, transitions: None, owed: BTreeSet::new(), told: BTreeSet::new() };
         let mut ground = Ground { stage, records, calm };
         let scene = Scene::set(&ground, "calm");
         let watch = Watch::start(&scene.config);
@@ -70,7 +71,9 @@ impl Ground {
         ground.wait_for_digests(news, &scene);
         assert_eq!(watch.end("TERM"), Some(0));
         ground.calm.transitions = transitions(&scene.state);
-        let rows = StateFile::read(&scene.state).rows;
+        let StateFile { rows, told, .. } = StateFile::read(&scene.state);
+        assert_eq!(told.len(), RECEIVERS, "of one beginning");
+        ground.calm.told = told;
         ground.calm.owed = rows.keys().filter(|id| !Row::is_digest(id)).cloned().collect();
         assert_eq!(ground.calm.owed.len(), 2 * RECEIVERS, "firing and resolved: {rows:#?}");
         Some(ground)
@@ -134,16 +137,12 @@ impl Scene {
         Watch::spawn(&mut command, &self.config)
     }
 
-    /// The first life: until the fault, and what follows from it.
+    /// The first lives: until the fault, and what follows from it. Gives what each death leaves.
     #[track_caller]
-    fn live_until_killed(&self, case: &Case) {
+    fn live_until_killed(&self, case: &Case) -> Vec<Death> {
         match &case.fault {
-            Fault::Point(points) => {
-                let mut watch = self.start_to_die(points);
-                let last = points.split(',').next_back().unwrap();
-                assert_eq!(watch.exit_code(), None, "it was killed");
-                assert!(watch.log().contains(&format!("failpoint {last} reached")), "not reached");
-                return;
+            Fault::Points(lives) => {
+                return lives.iter().map(|points| self.die_at(points)).collect();
             }
             Fault::Mail(at, act) => self.smtp.script.once(*at, act.clone()),
             Fault::Hook(at, act) => self.hooks.script.once(*at, act.clone()),
@@ -160,6 +159,38 @@ impl Scene {
             Then::Sent => eventually("all is sent", || (self.taken().len() == 2 * RECEIVERS).then_some(())),
         }
         assert_eq!(watch.end("KILL"), None);
+        vec![self.death()]
+    }
+
+    #[track_caller]
+    fn die_at(&self, points: &str) -> Death {
+        let mut watch = self.start_to_die(points);
+        let last = points.split(',').next_back().unwrap();
+        assert_eq!(watch.exit_code(), None, "it was killed");
+        assert!(watch.log().contains(&format!("failpoint {last} reached")), "not reached");
+        self.death()
+    }
+
+    #[track_caller]
+    fn death(&self) -> Death {
+        let (taken, file) = (self.taken(), StateFile::read(&self.state));
+        let told = taken.iter().find(|notice| !file.rows.contains_key(&notice.id));
+        assert_eq!(told, None, "told and not durable");
+        Death { taken, file }
+    }
+}
+
+/// What a death leaves.
+struct Death {
+    taken: Vec<Taken>,
+    file: StateFile,
+}
+
+impl Death {
+    /// Whether a notice was taken, but not noted as such: its answer was lost.
+    fn lost_answer(&self, id: &str) -> bool {
+        let is_owed = self.file.rows.get(id).is_some_and(|row| row.state == "pending");
+        is_owed && self.taken.iter().any(|notice| notice.id == id)
     }
 }
 
@@ -167,19 +198,16 @@ impl Scene {
 #[track_caller]
 fn check(case: &Case, ground: &Ground) {
     let scene = Scene::set(ground, &case.name);
-    scene.live_until_killed(case);
-    let (before, at_death) = (scene.taken(), StateFile::read(&scene.state));
-    for notice in &before {
-        assert!(at_death.rows.contains_key(&notice.id), "{} was told and is not durable", notice.id);
-    }
-    if matches!(case.fault, Fault::Point(_)) {
-        at_death.is_not_behind(&ground.stage.kafka.plaintext, &scene.group);
+    let deaths = scene.live_until_killed(case);
+    let file = &deaths.last().unwrap().file;
+    if matches!(case.fault, Fault::Points(_)) {
+        file.is_not_behind(&ground.stage.kafka.plaintext, &scene.group);
     }
     if let Then::Retried(wait) = case.then {
-        at_death.owes_a_retry_in(wait);
+        file.owes_a_retry_in(wait);
     }
     // Nobody waits for the next attempt.
-    at_death.hasten(&scene.state);
+    file.hasten(&scene.state);
 
     let watch = Watch::start(&scene.config);
     let last = catch_unwind(AssertUnwindSafe(|| {
@@ -187,17 +215,17 @@ fn check(case: &Case, ground: &Ground) {
         ground.wait_for_digests(case.news, &scene);
         last
     }));
-    let last = last.unwrap_or_else(|_| panic!("the second life does not come to its end; {}", scene.evidence()));
+    let last = last.unwrap_or_else(|_| panic!("the last life does not come to its end; {}", scene.evidence()));
     assert_eq!(last, ground.calm.outcome);
     assert_eq!(watch.end("TERM"), Some(0));
     assert_eq!(transitions(&scene.state), ground.calm.transitions, "{}", scene.evidence());
-    let problems = audit(case, ground, &at_death, &before, &scene);
+    let problems = audit(case, ground, &deaths, &scene);
     assert!(problems.is_empty(), "{problems:#?}\n{}", scene.evidence());
 }
 
 /// What is wrong with the ledger.
-fn audit(case: &Case, ground: &Ground, at_death: &StateFile, before: &[Taken], scene: &Scene) -> Vec<String> {
-    let (rows, all) = (StateFile::read(&scene.state).rows, scene.taken());
+fn audit(case: &Case, ground: &Ground, deaths: &[Death], scene: &Scene) -> Vec<String> {
+    let (StateFile { rows, told, .. }, all) = (StateFile::read(&scene.state), scene.taken());
     let mut taken: BTreeMap<&str, Vec<&Taken>> = BTreeMap::new();
     for notice in &all {
         taken.entry(&notice.id).or_default().push(notice);
@@ -209,10 +237,7 @@ fn audit(case: &Case, ground: &Ground, at_death: &StateFile, before: &[Taken], s
     problems.extend(lost.map(|id| format!("{id} is lost")));
     for (id, row) in &rows {
         let taken = taken.get(id.as_str()).map(Vec::as_slice).unwrap_or_default();
-        // Taken, but not noted as such: the answer was lost.
-        let lost_answer = before.iter().any(|notice| notice.id == *id)
-            && at_death.rows.get(id).is_some_and(|row| row.state == "pending");
-        let most = if lost_answer { 2 } else { 1 };
+        let most = 1 + deaths.iter().filter(|death| death.lost_answer(id)).count();
         let as_it_should = match row.state.as_str() {
             "sent" if row.is_in_a_digest() => taken.is_empty() && case.news == News::Old,
             "sent" => (1..=most).contains(&taken.len()) && taken.iter().any(|notice| notice.answered),
@@ -225,6 +250,9 @@ fn audit(case: &Case, ground: &Ground, at_death: &StateFile, before: &[Taken], s
         if taken.iter().any(|notice| (&notice.body, &notice.to) != (&taken[0].body, &taken[0].to)) {
             problems.push(format!("{id} is not the same in every attempt"));
         }
+    }
+    if told != ground.calm.told {
+        problems.push(format!("told of a beginning: {told:?}, not {:?}", ground.calm.told));
     }
     let count = |wanted: &dyn Fn(&str) -> bool| rows.keys().filter(|id| wanted(id)).count();
     let digests = if case.news == News::Old { RECEIVERS } else { 0 };

@@ -1,6 +1,6 @@
 //! The state file, looked at in a copy: who opens it next finds it as the daemon left it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -39,6 +39,8 @@ impl Row {
 pub(super) struct StateFile {
     /// By id.
     pub(super) rows: BTreeMap<String, Row>,
+    /// Who was told of which incident's beginning.
+    pub(super) told: BTreeSet<(String, String, String)>,
     positions: Vec<(String, i32, i64)>,
 }
 
@@ -69,7 +71,10 @@ impl StateFile {
         let rows = rows.unwrap().map(Result::unwrap).collect();
         let mut query = file.prepare("SELECT topic, partition, next_offset FROM position").unwrap();
         let positions = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
-        StateFile { rows, positions: positions.map(Result::unwrap).collect() }
+        let positions = positions.map(Result::unwrap).collect();
+        let mut query = file.prepare("SELECT incident, notifier, recipient FROM told").unwrap();
+        let told = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+        StateFile { rows, told: told.map(Result::unwrap).collect(), positions }
     }
 
     /// How many records are durably read.

@@ -17,8 +17,8 @@ pub(super) enum News {
 
 /// What goes wrong.
 pub(super) enum Fault {
-    /// The daemon dies at the last of these points.
-    Point(String),
+    /// The daemon dies at the last of these points, in each of so many lives.
+    Points(Vec<String>),
     Mail(smtp::At, Act),
     Hook(webhook::At, Act),
 }
@@ -71,6 +71,14 @@ const POINTS: &[(&str, News, &[usize])] = &[
     ("attempt.answered", News::Old, &[2]),
 ];
 
+/// Points of several lives, the later ones while the daemon goes on from what the earlier ones left.
+const LIVES: &[&[&str]] = &[
+    &["commit.after", "commit.after", "decided,commit.written"],
+    &["decided,commit.after", "commit.before", "decided,commit.half"],
+    &["decided,attempt.answered", "attempt.answered", "attempt.answered"],
+    &["decided,commit.written", "offsets.before", "decided,attempt.before", "attempt.after"],
+];
+
 /// What follows from a "not now", a "no", and a lost connection at each step of a mail. Each hangs as well.
 const MAIL: &[(smtp::At, Option<Then>, Option<Then>, Then)] = &[
     (smtp::At::Connect, Some(SOON), Some(SOON), SOON),
@@ -110,8 +118,12 @@ pub(super) fn all() -> Vec<Case> {
     for (point, news, depths) in POINTS {
         for depth in *depths {
             let path = "decided,".repeat(*depth) + point;
-            add(format!("point {news:?} {path}"), *news, Fault::Point(path), Then::Killed);
+            add(format!("point {news:?} {path}"), *news, Fault::Points(vec![path]), Then::Killed);
         }
+    }
+    for lives in LIVES {
+        let points = lives.iter().map(|points| (*points).to_owned()).collect();
+        add(format!("lives {}", lives.join("; ")), News::Fresh, Fault::Points(points), Then::Killed);
     }
     for (at, not_now, no, lost) in MAIL {
         let said = [("421 not now", *not_now), ("521 no", *no)];
