@@ -243,7 +243,8 @@ impl Trouble {
 
     /// The snapshot `file` of the join cannot be used.
     pub fn snapshot_damaged(file: &str, reason: &str, since: Timestamp) -> Trouble {
-        Trouble::new(TroubleKind::SnapshotDamaged, file, reason.to_owned(), since)
+        // Each snapshot has a name of its own; the place has not.
+        Trouble::new(TroubleKind::SnapshotDamaged, "snapshot", format!("{file}: {reason}"), since)
     }
 
     /// The join lacks what the source had deleted: of these models, of this span of event time.

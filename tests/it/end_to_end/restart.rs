@@ -33,7 +33,8 @@ pub(super) fn outcome(watch: &Watch, records: u64) -> Value {
 }
 
 fn ids(hooks: &[Hook]) -> Vec<String> {
-    let mut ids: Vec<String> = hooks.iter().map(|hook| hook.header("idempotency-key").to_owned()).collect();
+    let ids = hooks.iter().map(|hook| hook.header("idempotency-key").to_owned());
+    let mut ids: Vec<String> = ids.filter(|id| !id.starts_with("trouble.")).collect();
     ids.sort();
     ids
 }
@@ -157,7 +158,10 @@ fn a_damaged_state_file_is_computed_anew_from_the_topics_and_told() {
     watch.has_committed(produced);
     let before = outcome(&watch, produced);
     assert_eq!(watch.end("KILL"), None);
-    fs::write(stage.folder.path().join("state/modelwatch.db"), "no database at all").unwrap();
+    let file = stage.folder.path().join("state/modelwatch.db");
+    fs::write(&file, "no database at all").unwrap();
+    // From its log alone SQLite would restore it.
+    fs::remove_file(file.with_extension("db-wal")).unwrap();
     // Where it begins the first time does not matter: this is not the first time.
     let text = fs::read_to_string(&config).unwrap().replace("start = 'earliest'", "start = 'latest'");
     fs::write(&config, text).unwrap();
