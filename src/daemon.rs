@@ -15,7 +15,9 @@ pub mod restart;
 pub mod status;
 pub mod systemd;
 pub mod trouble;
+mod waiting;
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -268,15 +270,30 @@ impl Beginning {
         };
         let mut intake =
             Intake::new(crate::pipeline::Pipeline::new(config.pipeline.clone(), state.key()), config.mapping.clone());
-        let restart = restart::Restart { config: &config, keep_waiting: &keep_waiting };
-        let (source, transitions) = restart.resume(&state, &mut intake)?;
-        let positions = source.positions();
         let receivers = delivery::receivers(&notifiers);
+        let trouble_receivers = trouble::receivers(&receivers, config.notices.trouble.as_deref());
+        let waiting = waiting::Waiting {
+            troubles: RefCell::new(troubles),
+            brokers: config.source.brokers.join(", "),
+            to: trouble_receivers.clone(),
+            rendering: rendering(&config),
+            outbox: || state.outbox(),
+            bell: Arc::clone(&bell),
+        };
+        let restart = restart::Restart {
+            config: &config,
+            keep_waiting: &keep_waiting,
+            now: &|| clock.now(),
+            waits: &|since| waiting.goes_on(since, clock.now()),
+        };
+        let (source, transitions) = restart.resume(&state, &mut intake)?;
+        let troubles = waiting.troubles.into_inner();
+        let positions = source.positions();
         let parts = Parts {
             intake,
             state,
             idle_after: config.idle_after,
-            trouble_receivers: trouble::receivers(&receivers, config.notices.trouble.as_deref()),
+            trouble_receivers,
             receivers,
             troubles,
             rendering: rendering(&config),

@@ -23,6 +23,10 @@ pub(super) struct Restart<'r> {
     pub(super) config: &'r Config,
     /// Says whether to go on waiting; called at least every second or so.
     pub(super) keep_waiting: &'r dyn Fn() -> bool,
+    /// The present instant.
+    pub(super) now: &'r dyn Fn() -> Timestamp,
+    /// Called while the source is waited for, with since when.
+    pub(super) waits: &'r dyn Fn(Timestamp),
 }
 
 impl Restart<'_> {
@@ -60,7 +64,12 @@ impl Restart<'_> {
     ) -> anyhow::Result<Kafka> {
         let (topics, headers) = (topics(self.config), &self.config.mapping.headers);
         let opening = Opening { topics: &topics, headers, resume, anchor, range: None, until };
-        Ok(Kafka::open(&self.config.source, &opening, self.keep_waiting)?)
+        let since = (self.now)();
+        let keep_waiting = || {
+            (self.waits)(since);
+            (self.keep_waiting)()
+        };
+        Ok(Kafka::open(&self.config.source, &opening, &keep_waiting)?)
     }
 
     /// Reads from the marks up to the checkpoint's positions, into the join table only.
