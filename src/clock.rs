@@ -1,7 +1,7 @@
 //! Time: instants in microseconds, the grid of ticks, and the only reader of the system clock.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// An instant, in microseconds since the Unix epoch (UTC). Ranges over roughly ±292 000 years.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -104,6 +104,12 @@ impl TickGrid {
         at.0.div_euclid(self.length_micros)
     }
 
+    /// The tick in which `at` lies, and how many microseconds after its beginning; ticks are shorter than 71 minutes.
+    pub fn split(self, at: Timestamp) -> (Tick, u32) {
+        let offset = at.0.rem_euclid(self.length_micros);
+        (self.tick_of(at), u32::try_from(offset).unwrap_or(u32::MAX))
+    }
+
     /// The first instant after `tick`.
     pub fn end_of(self, tick: Tick) -> Timestamp {
         Timestamp(tick.saturating_add(1).saturating_mul(self.length_micros))
@@ -125,6 +131,10 @@ impl TickGrid {
 pub trait Clock: Send + Sync + fmt::Debug {
     /// The present instant.
     fn now(&self) -> Timestamp;
+    /// The same for spans of time, which must not change when the system's clock is put right.
+    fn instant(&self) -> Instant {
+        Instant::now()
+    }
 }
 
 /// The system's clock.

@@ -43,6 +43,8 @@ pub struct Config {
     pub notifiers: BTreeMap<String, notifier::Config>,
     /// Where the state file lives.
     pub state_directory: PathBuf,
+    /// How often the join table is saved.
+    pub snapshot_every: Duration,
     /// `[web]`.
     pub web: Web,
     /// `[notices]`.
@@ -188,7 +190,7 @@ fn read_sections(root: &mut Table<'_>, defaults: &Defaults) -> Option<Config> {
             mapping: mapping.as_ref(),
         },
     );
-    let state_directory = surroundings::state_directory(root).unwrap_or_else(|| defaults.state_directory.clone());
+    let state = surroundings::state(root);
     let web = surroundings::web(root);
     let mapping = mapping?;
     let pipeline = Options {
@@ -208,7 +210,8 @@ fn read_sections(root: &mut Table<'_>, defaults: &Defaults) -> Option<Config> {
         pipeline,
         idle_after: engine.idle_after,
         notifiers,
-        state_directory,
+        state_directory: state.directory.unwrap_or_else(|| defaults.state_directory.clone()),
+        snapshot_every: state.snapshot_every,
         web,
         notices,
     })

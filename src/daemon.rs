@@ -10,8 +10,10 @@ pub mod delivery;
 pub mod engine;
 pub mod intake;
 pub mod notices;
+mod pace;
 mod positions;
 pub mod restart;
+pub mod snapshots;
 pub mod status;
 pub mod systemd;
 pub mod trouble;
@@ -33,6 +35,7 @@ use tracing::{error, info, warn};
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::failpoint::reach;
 use crate::notification::{Rendering, Trouble};
 use crate::notifier;
 use crate::source::kafka::Kafka;
@@ -43,6 +46,7 @@ use couriers::{Couriers, CurrentBell};
 use delivery::Notifiers;
 use engine::{Engine, Input, NextReload, Parts, Reload};
 use intake::Intake;
+use snapshots::Snapshots;
 use status::Published;
 use trouble::Troubles;
 
@@ -87,17 +91,12 @@ impl Daemon {
             troubles.note(Trouble::state_damaged(&aside.display().to_string(), clock.now()), clock.now());
         }
         let published = Published::default();
-        published.beat(clock.now());
+        published.beat();
         published.reloaded(true);
-        let outbox = state.outbox()?;
+        let mut outbox = state.outbox()?;
         let web = match config.web.listen {
             Some(address) => {
-                let pages = web::Pages {
-                    published: published.clone(),
-                    clock: Arc::clone(&clock),
-                    metrics,
-                    outbox: state.outbox()?,
-                };
+                let pages = web::Pages { published: published.clone(), metrics, outbox: state.outbox()? };
                 Some(
                     web::serve(address, pages)
                         .await
@@ -171,6 +170,7 @@ impl Daemon {
             trouble_receivers: trouble::receivers(&receivers, config.notices.trouble.as_deref()),
             receivers,
             rendering: rendering(&config),
+            snapshot_every: config.snapshot_every,
         };
         self.couriers.replace(&config, &notifiers, &self.clock, || State::another_outbox(&self.state_directory))?;
         *self.next_reload.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(reload));
@@ -184,7 +184,7 @@ impl Daemon {
         join(self.engine);
         self.couriers.bell.lock().unwrap_or_else(PoisonError::into_inner).ring();
         let deadline = Instant::now() + FAREWELL;
-        while Instant::now() < deadline && something_is_due(&self.state_directory, &*self.clock) {
+        while Instant::now() < deadline && something_is_due(&self.state_directory) {
             std::thread::sleep(Duration::from_millis(50));
         }
         self.couriers.stop(Instant::now() + IN_FLIGHT);
@@ -193,8 +193,8 @@ impl Daemon {
     }
 }
 
-fn something_is_due(directory: &std::path::Path, clock: &dyn Clock) -> bool {
-    let due = State::another_outbox(directory).and_then(|outbox| outbox.first_attempts_due(clock.now()));
+fn something_is_due(directory: &std::path::Path) -> bool {
+    let due = State::another_outbox(directory).and_then(|outbox| outbox.first_attempts_due());
     due.unwrap_or(false)
 }
 
@@ -261,7 +261,7 @@ impl Beginning {
         let Beginning { config, state, notifiers, troubles, clock, published, bell, stopping, next_reload } = self;
         let watchdog = systemd::Watchdog::from_environment();
         let beat = || {
-            published.beat(clock.now());
+            published.beat();
             watchdog.ping();
         };
         let keep_waiting = || {
@@ -283,7 +283,8 @@ impl Beginning {
         let restart = restart::Restart {
             config: &config,
             keep_waiting: &keep_waiting,
-            now: &|| clock.now(),
+            clock: &*clock,
+            troubles: &waiting.troubles,
             waits: &|since| waiting.goes_on(since, clock.now()),
         };
         let (source, transitions) = restart.resume(&state, &mut intake)?;
@@ -292,6 +293,7 @@ impl Beginning {
         let parts = Parts {
             intake,
             state,
+            snapshots: Snapshots::new(&config.state_directory, config.snapshot_every),
             idle_after: config.idle_after,
             trouble_receivers,
             receivers,
@@ -344,7 +346,9 @@ fn start_reader(
                 return;
             }
             if let Some(positions) = published.take_positions() {
+                reach("offsets.before");
                 source.publish_positions(&positions);
+                reach("offsets.after");
             }
         }
         // The engine commits before the source is closed, which may take its time.

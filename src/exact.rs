@@ -246,7 +246,7 @@ fn magnitude(low: usize, lanes: &[i64]) -> f64 {
     let is_rounded_up = rest > half || (rest == half && (is_more_below || kept & 1 == 1));
     // The leading one of `kept` steps the exponent from `place` to `place + 1`; of a subnormal it is missing. A mantissa
     // that rounding makes 2^53 steps it once more.
-    let bits = (place << 52).saturating_add(low_word(kept) + u64::from(is_rounded_up));
+    let bits = (place.min(0x7fe) << 52).saturating_add(low_word(kept) + u64::from(is_rounded_up));
     f64::from_bits(bits).min(f64::MAX)
 }
 
@@ -393,6 +393,7 @@ mod tests {
     #[test]
     fn beyond_the_finite_numbers_it_saturates() {
         check(&[f64::MAX, f64::MAX], f64::MAX);
+        check(&[f64::MAX; 100], f64::MAX);
         check(&[-f64::MAX, -f64::MAX, 1.0], -f64::MAX);
         // Half a unit in the last place above the largest number would round to infinity.
         check(&[f64::MAX, 2f64.powi(970)], f64::MAX);

@@ -28,8 +28,11 @@
 //! (reading → verdict), [`alert`] (verdict → state → transition), [`notification`] (transition → message), and
 //! [`pipeline`], which owns all state and calls them in this order.
 //!
-//! Out: [`notifier`] (mail, webhooks), [`state`] (checkpoint, transitions, outbox: one SQLite file), [`metrics`] (every
+//! Out: [`notifier`] (mail, webhooks), [`state`] (checkpoint, transitions, outbox: one SQLite file; snapshots
+//! of the join beside it), [`metrics`] (every
 //! exported name), [`web`] (pages).
+//!
+//! Beside: [`failpoint`] (where tests kill the daemon; nothing in a release).
 //!
 //! Around: [`config`] (file → validated configuration), [`daemon`] (threads, reload, order of the end; the only place
 //! that knows everything), [`cli`] (the commands).
@@ -87,6 +90,9 @@ pub mod notifier;
 pub mod state;
 pub mod metrics;
 pub mod web;
+
+// Beside.
+pub mod failpoint;
 
 // Around.
 pub mod config;

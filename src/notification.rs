@@ -27,7 +27,6 @@ mod words;
 pub use group::{Notice, notices};
 pub use trouble::{Telling, Trouble, TroubleKind};
 
-use body::Templates;
 use view::View;
 use words::clean;
 
@@ -176,7 +175,7 @@ pub fn test_notice(receiver: &Receiver, now: Timestamp, options: &Rendering) -> 
 }
 
 fn compose(id: String, view: &View, receiver: &Receiver, headers: Vec<(String, String)>) -> Message {
-    let body = body::render(view, &Templates::BUILTIN);
+    let body = body::render(view);
     Message {
         id,
         thread: None,
@@ -213,8 +212,9 @@ fn incident_id(transition: &Transition) -> String {
     let safe = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c.to_ascii_lowercase() } else { '-' };
     // Longer ids would not fit into one line of a mail's header.
     let safe: String = incident.chars().take(120).map(safe).collect();
-    // Mail forbids dots at the ends of an id and two in a row.
-    safe.split('.').filter(|part| !part.is_empty()).collect::<Vec<_>>().join(".")
+    // Mail forbids dots at the ends of an id and two in a row; nothing but dots is no id either.
+    let parts: Vec<&str> = safe.split('.').filter(|part| !part.is_empty()).collect();
+    if parts.is_empty() { "-".to_owned() } else { parts.join(".") }
 }
 
 fn thread(notice: &Notice<'_>, id: &str, key: &str) -> Option<String> {

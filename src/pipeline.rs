@@ -4,7 +4,9 @@
 //! in here: time is an argument, and what went wrong is returned. The same inputs give the same transitions, whatever
 //! the interleaving of partitions and the size of batches.
 
+mod image;
 mod judge;
+mod meaning;
 mod options;
 mod rebuild;
 mod saved;
@@ -14,15 +16,17 @@ mod view;
 
 use crate::clock::{Tick, TickGrid, Timestamp};
 use crate::decode::Rejection;
-use crate::event::{Events, Label, Prediction, Scalar};
-use crate::join::{self, Change, Fingerprinter, Join, Sample, Truth};
+use crate::event::{Events, Label, Prediction};
+use crate::join::{self, Change, Fingerprinter, Join, Sample};
 use crate::pattern;
 use crate::series::{Registry, SeriesId};
 use crate::smoothing::Smoothed;
 use crate::source::PartitionIndex;
 use crate::summary::Summary;
 use crate::watermark::{Frontier, Watermark};
+pub use image::{Image, NotAnImage, Reading};
 use judge::Watch;
+use meaning::ClassNames;
 pub use options::{Model, Options};
 pub use rebuild::Rebuilding;
 pub use saved::Saved;
@@ -52,6 +56,7 @@ pub struct Pipeline {
     specs: Vec<Spec>,
     /// By model number: its section; `None` if no section matches it any more.
     spec_of: Vec<Option<usize>>,
+    classes: ClassNames,
     registry: Registry,
     watermark: Watermark,
     join: Join,
@@ -80,6 +85,7 @@ impl Pipeline {
             fingerprinter: Fingerprinter::new(key),
             specs: Vec::new(),
             spec_of: Vec::new(),
+            classes: ClassNames::default(),
             registry: Registry::default(),
             watermark: Watermark::new(options.lateness),
             join: Join::new(grid, options.max_pending),
@@ -102,6 +108,10 @@ impl Pipeline {
         self.smoothed.clear();
         self.last_predicted.clear();
         self.specs = self.options.models.iter().map(|model| Spec::new(model, &self.options.rules)).collect();
+        for (negative, positive) in self.options.models.iter().filter_map(|model| model.classes.as_ref()) {
+            self.classes.add(negative);
+            self.classes.add(positive);
+        }
         self.spec_of = (0..self.registry.models())
             .map(|model| self.section(self.registry.model_name(u32::try_from(model).unwrap_or(u32::MAX))))
             .collect();
@@ -171,34 +181,31 @@ impl Pipeline {
         let at = self.observe(partition, event.time);
         #[expect(clippy::cast_precision_loss, reason = "ages are far below 2^53 microseconds")]
         let age_seconds = event.recorded_at.map(|recorded| recorded.micros_since(event.time) as f64 / 1e6);
-        let sample = Sample { answer, age_seconds, slice, slice_rank: self.registry.slice(slice).rank };
+        let sample = Sample { answer, age_seconds, slice };
         let named = self.options.labels_name_model.then(|| self.registry.model_name(model));
         let fingerprint = self.fingerprinter.of(named, &event.id);
-        let read = |model: u32, truth: &Truth| read(&self.specs, &self.spec_of, model, truth);
-        self.join.predict(fingerprint, model, at, sample, &read, &mut self.changes);
+        let (join, known, changes) = self.join_parts();
+        join.predict(fingerprint, at, sample, &known, changes);
         Ok(())
     }
 
     fn label(&mut self, partition: PartitionIndex, event: &Label<'_>, now: Timestamp) -> Result<(), Rejection> {
         self.refuse_absurd(event.time, event.recorded_at, now)?;
-        let truth = match &event.value {
-            Scalar::Number(number) => Truth::Number(*number),
-            Scalar::Text(text) => Truth::Text(text.as_ref().into()),
-            Scalar::Boolean(value) => Truth::Boolean(*value),
-        };
+        let truth = self.classes.truth(&event.value);
         let named = self.options.labels_name_model;
         let resolved = if named { Some(self.resolve(event.model.as_deref())?) } else { None };
         let mut readers = self.specs.iter().enumerate().filter(|(n, _)| resolved.is_none_or(|(_, spec)| spec == *n));
-        if !readers.any(|(_, spec)| spec.actual(&truth).is_some()) {
+        let understood = |spec: &Spec| truth.and_then(|truth| spec.actual(truth, &self.classes)).is_some();
+        let Some(truth) = truth.filter(|_| readers.any(|(_, spec)| understood(spec))) else {
             let expected = resolved.map_or(self.specs.first(), |(_, spec)| self.specs.get(spec)).map(Spec::expected);
-            let problem = format!("{truth:?} {}", expected.unwrap_or_default());
+            let problem = format!("{:?} {}", event.value, expected.unwrap_or_default());
             return Err(Rejection::Invalid { field: "label", problem });
-        }
+        };
         let at = self.observe(partition, event.time);
         let model = resolved.map(|(model, _)| model);
         let fingerprint = self.fingerprinter.of(model.map(|model| self.registry.model_name(model)), &event.id);
-        let read = |model: u32, truth: &Truth| read(&self.specs, &self.spec_of, model, truth);
-        self.join.label(fingerprint, model, at, truth, &read, &mut self.changes);
+        let (join, known, changes) = self.join_parts();
+        join.label(fingerprint, model, at, truth, &known, changes);
         Ok(())
     }
 
@@ -302,10 +309,6 @@ impl Pipeline {
     pub fn sealed_until(&self) -> Option<Timestamp> {
         self.next.map(|next| self.grid.end_of(next - 1))
     }
-}
-
-fn read(specs: &[Spec], spec_of: &[Option<usize>], model: u32, truth: &Truth) -> Option<f64> {
-    spec_of[model as usize].and_then(|spec| specs[spec].actual(truth))
 }
 
 fn name_of(registry: &Registry, model: u32) -> String {

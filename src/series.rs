@@ -111,6 +111,11 @@ impl Registry {
         &self.slices[id as usize]
     }
 
+    /// Every slice, by number.
+    pub fn slices(&self) -> &[Slice] {
+        &self.slices
+    }
+
     /// Makes a model known.
     pub fn add_model(&mut self, name: &str) -> u32 {
         let number = number(self.models.len());

@@ -13,7 +13,7 @@ use crate::clock::Timestamp;
 pub type PartitionIndex = u32;
 
 /// One partition of a topic (for a file: its name, and 0 or the partition its lines name).
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct Partition {
     /// The topic.
     pub topic: String,

@@ -5,29 +5,32 @@
 //! with `sqlite3`; `schema/` describes its tables, format by format. A second process on the same directory is refused. A damaged file
 //! is set aside, not a reason to stay down.
 
+mod commit;
 mod file;
 mod held;
 mod inspection;
 mod outbox;
 mod position;
+pub mod snapshot;
 mod trouble;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row};
 
-use crate::alert::Transition;
 use crate::clock::Timestamp;
-use crate::notification::{Message, Receiver};
+use crate::notification::Receiver;
 use crate::pipeline::Saved;
-use crate::source::{Anchor, Partition, Seen};
+use crate::source::{Anchor, Partition};
 use crate::watermark::Frontier;
-use file::{FORMAT, connect};
+pub use commit::Commit;
+use file::{FORMAT, connect, readable};
 pub use inspection::{Inspection, LoggedTrouble, OpenIncident, Reached, Undelivered};
 pub use outbox::{Outbox, OutboxCounts, Owed};
+pub use snapshot::Snapshot;
 pub use trouble::NotedTrouble;
 
 /// How long transitions and delivered notices are kept.
@@ -71,7 +74,7 @@ pub enum Error {
 }
 
 /// A position of a partition, with the frontier before the record at that offset.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Mark {
     /// The partition.
     pub partition: Partition,
@@ -92,40 +95,20 @@ pub struct Checkpoint {
     pub anchors: HashMap<Partition, Anchor>,
 }
 
-/// What one commit makes durable.
-#[derive(Debug)]
-pub struct Commit<'a> {
-    /// The present instant.
-    pub now: Timestamp,
-    /// The core's state.
-    pub saved: &'a Saved,
-    /// Next offsets, in the order of partition numbers.
-    pub positions: &'a [(Partition, i64)],
-    /// What is known of partitions beside that, by their numbers.
-    pub seen: &'a [Seen],
-    /// Partitions of which marks at or after an offset mean nothing any more: they were cut back or made anew.
-    pub forgotten: &'a [(Partition, i64)],
-    /// Positions from which the join table can be rebuilt.
-    pub marks: &'a [Mark],
-    /// What happened to alerts since the last commit.
-    pub transitions: &'a [Transition],
-    /// What is owed for that.
-    pub messages: &'a [&'a Message],
-    /// What is owed to notifiers that are no longer configured: dead letters at once.
-    pub undeliverable: &'a [&'a Message],
-    /// What is held back for a digest.
-    pub held: &'a [Message],
-    /// Who is told of the beginnings of which incidents.
-    pub told: &'a BTreeMap<String, Vec<Receiver>>,
-    /// What is wrong with the watching itself, for the log.
-    pub troubles: &'a [NotedTrouble],
+/// Somebody who was told of an incident.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Who.
+    pub receiver: Receiver,
+    /// Whether every notice that would have told was given up: then the end is not owed.
+    pub lost: bool,
 }
 
 /// The open state file.
 #[derive(Debug)]
 pub struct State {
     connection: Connection,
-    path: PathBuf,
+    directory: PathBuf,
     /// Held for as long as the process uses the directory.
     _lock: File,
     key: [u8; 16],
@@ -150,8 +133,10 @@ impl State {
         }
         let (connection, set_aside) = file::open(directory, now)?;
         let key = deployment_key(&connection)?;
-        let path = directory.join(FILE);
-        Ok(State { connection, path, _lock: lock, key, set_aside })
+        let state = State { connection, directory: directory.to_owned(), _lock: lock, key, set_aside };
+        snapshot::remove_unfinished(directory);
+        snapshot::remove_others(directory, state.snapshot()?.as_ref().map(|named| named.file.as_str()));
+        Ok(state)
     }
 
     /// A second connection for the delivery of notices.
@@ -160,7 +145,7 @@ impl State {
     ///
     /// If SQLite refuses.
     pub fn outbox(&self) -> Result<Outbox, Error> {
-        Ok(Outbox::new(connect(&self.path)?))
+        State::another_outbox(&self.directory)
     }
 
     /// The lock of the directory, to be kept for as long as anybody in this process uses the outbox.
@@ -190,13 +175,9 @@ impl State {
     ///
     /// # Errors
     ///
-    /// If SQLite refuses. A checkpoint that cannot be decoded counts as none.
+    /// If SQLite refuses, or the checkpoint was damaged since the file was opened.
     pub fn checkpoint(&self) -> Result<Option<Checkpoint>, Error> {
-        let blob: Option<Vec<u8>> =
-            self.connection.query_row("SELECT saved FROM checkpoint", [], |row| row.get(0)).optional()?;
-        let Some(saved) = blob.and_then(|blob| postcard::from_bytes(&blob).ok()) else { return Ok(None) };
-        let (positions, anchors) = position::read(&self.connection)?;
-        Ok(Some(Checkpoint { saved, positions, anchors }))
+        Ok(file::checkpoint(&self.connection)?)
     }
 
     /// For each partition, the latest mark before which no record is later than `before`, and the marks after it.
@@ -223,49 +204,7 @@ impl State {
                 frontier,
             })
         })?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-
-    /// Makes everything durable at once, or nothing.
-    ///
-    /// # Errors
-    ///
-    /// If SQLite refuses (a full disk, for one); then nothing has changed and the same commit may be tried again.
-    pub fn commit(&mut self, commit: &Commit<'_>) -> Result<(), Error> {
-        let blob = postcard::to_stdvec(commit.saved)?;
-        let transaction = self.connection.transaction()?;
-        transaction
-            .prepare_cached("INSERT OR REPLACE INTO checkpoint (id, at_us, saved) VALUES (1, ?1, ?2)")?
-            .execute(params![commit.now.as_micros(), blob])?;
-        position::write(&transaction, commit)?;
-        for transition in commit.transitions {
-            write_transition(&transaction, transition)?;
-        }
-        for trouble in commit.troubles {
-            trouble::write(&transaction, trouble)?;
-        }
-        for message in commit.messages {
-            outbox::insert(&transaction, message, commit.now)?;
-        }
-        for message in commit.held {
-            outbox::insert(&transaction, message, commit.now)?;
-            outbox::hold(&transaction, &message.id)?;
-        }
-        for message in commit.undeliverable {
-            outbox::insert(&transaction, message, commit.now)?;
-            outbox::bury(&transaction, &message.id, NOT_CONFIGURED, commit.now)?;
-        }
-        for (incident, receivers) in commit.told {
-            for Receiver { notifier, recipient } in receivers {
-                transaction
-                    .prepare_cached(
-                        "INSERT OR IGNORE INTO told (incident, notifier, recipient, at_us) VALUES (?1, ?2, ?3, ?4)",
-                    )?
-                    .execute(params![incident, notifier, recipient, commit.now.as_micros()])?;
-            }
-        }
-        transaction.commit()?;
-        Ok(())
+        Ok(rows.filter_map(readable).collect::<Result<_, _>>()?)
     }
 
     /// Who was told of the beginning of an incident.
@@ -273,12 +212,15 @@ impl State {
     /// # Errors
     ///
     /// If SQLite refuses.
-    pub fn told(&self, incident: &str) -> Result<Vec<Receiver>, Error> {
-        let mut query = self
-            .connection
-            .prepare_cached("SELECT notifier, recipient FROM told WHERE incident = ?1 ORDER BY notifier, recipient")?;
-        let rows = query.query_map([incident], |row| Ok(Receiver { notifier: row.get(0)?, recipient: row.get(1)? }))?;
-        Ok(rows.collect::<Result<_, _>>()?)
+    pub fn told(&self, incident: &str) -> Result<Vec<Told>, Error> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT notifier, recipient, lost FROM told WHERE incident = ?1 ORDER BY notifier, recipient",
+        )?;
+        let row = |row: &Row<'_>| {
+            let receiver = Receiver { notifier: row.get(0)?, recipient: row.get(1)? };
+            Ok(Told { receiver, lost: row.get(2)? })
+        };
+        Ok(query.query_map([incident], row)?.filter_map(readable).collect::<Result<_, _>>()?)
     }
 
     /// Forgets marks that no rebuild needs (`before` as in [`State::marks_since`]) and history past its age.
@@ -320,30 +262,4 @@ fn deployment_key(connection: &Connection) -> Result<[u8; 16], Error> {
     ring::rand::SecureRandom::fill(&random, &mut key).map_err(|_| rusqlite::Error::InvalidQuery)?;
     connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('fingerprint_key', ?1)", [key.as_slice()])?;
     Ok(key)
-}
-
-fn write_transition(transaction: &Transaction<'_>, transition: &Transition) -> rusqlite::Result<()> {
-    let headline = transition.evidence.first();
-    let mut insert = transaction.prepare_cached(
-        "INSERT INTO transition_log (at_us, at, rule, model, dimension, segment, severity, change, since, incident,
-             sequence, indicator, value, bound, n_eff) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)",
-    )?;
-    insert.execute(params![
-        transition.at.as_micros(),
-        transition.at.to_string(),
-        transition.rule,
-        transition.model,
-        transition.segment.as_ref().map(|(dimension, _)| dimension),
-        transition.segment.as_ref().map(|(_, value)| value),
-        transition.severity.name(),
-        transition.change.name(),
-        transition.since.to_string(),
-        transition.incident,
-        transition.sequence,
-        headline.map(|evidence| evidence.indicator),
-        headline.and_then(|evidence| evidence.value.as_ref().ok()),
-        headline.map(|evidence| evidence.bound.to_string()),
-        headline.map(|evidence| evidence.n_eff),
-    ])?;
-    Ok(())
 }

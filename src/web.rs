@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Json};
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Timestamp;
 use crate::daemon::status::Published;
 use crate::metrics::{OUTBOX_DEAD, OUTBOX_PENDING};
 use crate::state::{Outbox, OutboxCounts};
@@ -26,8 +26,6 @@ const SILENT_FOR: Duration = Duration::from_secs(60);
 pub struct Pages {
     /// The engine's snapshot.
     pub published: Published,
-    /// Where the time comes from.
-    pub clock: Arc<dyn Clock>,
     /// Renders the metrics.
     pub metrics: PrometheusHandle,
     /// For the counts of the outbox.
@@ -36,7 +34,6 @@ pub struct Pages {
 
 struct Shared {
     published: Published,
-    clock: Arc<dyn Clock>,
     metrics: PrometheusHandle,
     /// SQLite connections cannot be shared; requests take turns.
     outbox: Mutex<Outbox>,
@@ -48,15 +45,7 @@ struct Shared {
 ///
 /// If the address cannot be bound.
 pub async fn serve(address: SocketAddr, pages: Pages) -> std::io::Result<SocketAddr> {
-    let Pages { published, clock, metrics, outbox } = pages;
-    let shared = Arc::new(Shared { published, clock, metrics, outbox: Mutex::new(outbox) });
-    let router = Router::new()
-        .route("/", get(index))
-        .route("/metrics", get(metrics_page))
-        .route("/live", get(live))
-        .route("/ready", get(ready))
-        .route("/api/v1/status", get(status_page))
-        .with_state(shared);
+    let router = router(pages);
     let listener = tokio::net::TcpListener::bind(address).await?;
     let bound = listener.local_addr()?;
     tokio::spawn(async move {
@@ -65,6 +54,19 @@ pub async fn serve(address: SocketAddr, pages: Pages) -> std::io::Result<SocketA
         }
     });
     Ok(bound)
+}
+
+/// The pages without a socket.
+pub fn router(pages: Pages) -> Router {
+    let Pages { published, metrics, outbox } = pages;
+    let shared = Arc::new(Shared { published, metrics, outbox: Mutex::new(outbox) });
+    Router::new()
+        .route("/", get(index))
+        .route("/metrics", get(metrics_page))
+        .route("/live", get(live))
+        .route("/ready", get(ready))
+        .route("/api/v1/status", get(status_page))
+        .with_state(shared)
 }
 
 async fn index() -> &'static str {
@@ -83,7 +85,7 @@ async fn metrics_page(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
 }
 
 async fn live(State(shared): State<Arc<Shared>>) -> (StatusCode, &'static str) {
-    if shared.clock.now().since(shared.published.last_beat()) < SILENT_FOR {
+    if shared.published.silent_for().is_some_and(|silent| silent < SILENT_FOR) {
         (StatusCode::OK, "alive\n")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "the engine does not answer\n")

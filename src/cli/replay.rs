@@ -172,7 +172,7 @@ struct Sender {
     notifiers: Notifiers,
     rendering: crate::notification::Rendering,
     runtime: tokio::runtime::Runtime,
-    told: notices::Told,
+    told: notices::Beginnings,
 }
 
 impl Sender {
@@ -183,13 +183,13 @@ impl Sender {
             notifiers: daemon::build_notifiers(config, &clock)?,
             rendering: daemon::rendering(config),
             runtime,
-            told: notices::Told::new(),
+            told: notices::Beginnings::new(),
         })
     }
 
     fn send(&mut self, transitions: &[Transition]) {
         let receivers = delivery::receivers(&self.notifiers);
-        let told = |incident: &str| self.told.get(incident).cloned();
+        let told = |incident: &str| self.told.get(incident).map(|known| notices::all_told(known));
         let (messages, beginnings) = notices::owed(transitions, &receivers, told, SystemClock.now(), &self.rendering);
         self.told.extend(beginnings);
         for message in messages {

@@ -13,6 +13,7 @@ use crate::clock::{SystemClock, Timestamp};
 use crate::config::{self, Config, Defaults};
 use crate::daemon::Daemon;
 use crate::daemon::systemd::notify;
+use crate::failpoint;
 use crate::metrics;
 
 /// How often systemd is told how things stand.
@@ -24,6 +25,7 @@ const TELL_EVERY: Duration = Duration::from_secs(5);
 ///
 /// If it cannot start, or if its engine ends by itself.
 pub fn run(path: &Path) -> anyhow::Result<u8> {
+    failpoint::arm()?;
     let config = match super::load(path) {
         Ok(config) => config,
         Err(code) => return Ok(code),

@@ -7,6 +7,9 @@ use std::time::Duration;
 use crate::config::{Notices, Web};
 use crate::settings::{Placed, Table, nearest};
 
+/// A snapshot is the whole join table; to write it all the time would help nobody.
+const SNAPSHOT_EVERY_LEAST: Duration = Duration::from_secs(1);
+
 /// The `[engine]` section.
 pub(super) struct Engine {
     pub(super) tick: Duration,
@@ -71,15 +74,29 @@ fn tick(table: &mut Table<'_>) -> Option<Duration> {
     Some(found.value)
 }
 
-/// The directory of `[state]`, if the file names one.
-pub(super) fn state_directory(root: &mut Table<'_>) -> Option<PathBuf> {
-    let mut table = root.table("state")?;
+/// The `[state]` section.
+pub(super) struct State {
+    /// If the file names one.
+    pub(super) directory: Option<PathBuf>,
+    pub(super) snapshot_every: Duration,
+}
+
+pub(super) fn state(root: &mut Table<'_>) -> State {
+    let default = State { directory: None, snapshot_every: Duration::from_secs(5 * 60) };
+    let Some(mut table) = root.table("state") else { return default };
     let directory = table.text("directory");
+    let snapshot_every = table.duration("snapshot_every");
+    if let Some(found) = snapshot_every.as_ref().filter(|found| found.value < SNAPSHOT_EVERY_LEAST) {
+        table.problem(found.span.clone(), "`snapshot_every` must be at least \"1s\"");
+    }
     if let Some(found) = directory.as_ref().filter(|found| found.value.is_empty()) {
         table.problem(found.span.clone(), "`directory` must not be empty");
     }
     table.finish();
-    directory.map(|found| PathBuf::from(found.value))
+    State {
+        directory: directory.map(|found| PathBuf::from(found.value)),
+        snapshot_every: snapshot_every.map_or(default.snapshot_every, |found| found.value),
+    }
 }
 
 pub(super) fn web(root: &mut Table<'_>) -> Web {

@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use tracing::{error, info, warn};
 
 use crate::clock::{Clock, Timestamp};
+use crate::failpoint::reach;
 use crate::metrics::NOTICES;
 use crate::notification::{self, Message, Receiver, Rendering};
 use crate::notifier::{Notifier, SendError, retry_delay};
@@ -158,19 +159,38 @@ impl Delivery {
         due.map_or(LOOK_EVERY, |due| due.since(self.clock.now()).clamp(Duration::from_millis(10), LOOK_EVERY))
     }
 
+    /// Makes one attempt, if one is due, and notes what came of it.
+    fn deliver_next(&mut self) -> Result<bool, crate::state::Error> {
+        let attempted = self.attempt_next()?;
+        self.note_last()?;
+        if attempted {
+            reach("attempt.after");
+        }
+        Ok(attempted)
+    }
+
     /// Makes one attempt, if one is due. What came of the last one is noted first: an answer that is not noted would be
     /// asked for again.
-    fn deliver_next(&mut self) -> Result<bool, crate::state::Error> {
+    ///
+    /// # Errors
+    ///
+    /// If the outbox cannot be read or written.
+    pub fn attempt_next(&mut self) -> Result<bool, crate::state::Error> {
         self.note_last()?;
         let Some(owed) = self.outbox.next_due(&self.name, self.clock.now())? else { return Ok(false) };
+        reach("attempt.before");
         let outcome = self.runtime.block_on(self.notifier.send(&owed.message));
         self.unnoted = Some((owed, outcome));
-        self.note_last()?;
+        reach("attempt.answered");
         Ok(true)
     }
 
     /// Writes down what came of the last attempt, if that is not done yet; it stays to be done if it fails.
-    fn note_last(&mut self) -> Result<(), crate::state::Error> {
+    ///
+    /// # Errors
+    ///
+    /// If the outbox cannot be written.
+    pub fn note_last(&mut self) -> Result<(), crate::state::Error> {
         let Some((owed, outcome)) = self.unnoted.take() else { return Ok(()) };
         let noted = self.note(&owed, &outcome);
         if noted.is_err() {
@@ -207,13 +227,6 @@ impl Delivery {
     /// Gives a notice up, visibly, and tells everybody else. The failure of such a telling is not told in turn.
     fn bury(&mut self, owed: &Owed, reason: &str, now: Timestamp) -> Result<(), crate::state::Error> {
         let message = &owed.message;
-        error!(
-            notifier = self.name,
-            recipient = message.recipient,
-            id = message.id,
-            reason,
-            "notice given up: a dead letter"
-        );
         let is_other = |r: &&Receiver| r.notifier != message.notifier || r.recipient != message.recipient;
         let told: Vec<_> = match notification::is_delivery_failure(message) {
             true => Vec::new(),
@@ -224,7 +237,14 @@ impl Delivery {
                 .map(|receiver| notification::delivery_failure(message, reason, receiver, now, &self.rendering))
                 .collect(),
         };
-        self.outbox.dead(&message.id, reason, &told, now)?;
+        let alone = self.outbox.dead(&message.id, reason, &told, now)?;
+        let (name, recipient, id) = (self.name.as_str(), message.recipient.as_str(), message.id.as_str());
+        error!(notifier = name, recipient, id, reason, "notice given up: a dead letter");
+        if alone > 0 {
+            error!(notifier = name, recipient, alone, "ends that would come alone: dead letters, too");
+            metrics::counter!(NOTICES.name, "notifier" => self.name.clone(), "result" => "dead")
+                .increment(alone as u64);
+        }
         self.bell.ring();
         Ok(())
     }

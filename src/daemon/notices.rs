@@ -8,27 +8,31 @@ use std::collections::BTreeMap;
 use crate::alert::{Change, Transition};
 use crate::clock::Timestamp;
 use crate::notification::{self, Message, Receiver, Rendering};
+use crate::state::Told;
 
 /// Who was told of the beginning of an incident.
-pub type Told = BTreeMap<String, Vec<Receiver>>;
+pub type Beginnings = BTreeMap<String, Vec<Receiver>>;
 
 /// The messages owed for the transitions of one step, and who is told of which incident from now on.
 ///
 /// `receivers` is everybody who can be told; `told` looks up who was told of the beginning of an incident, `None` if
-/// that cannot be found out: then the rule's notifiers are told, since one notice too many is better than none.
+/// that cannot be found out: then the rule's notifiers are told, since one notice too many is better than none. Those
+/// whose notice was given up are told again that something is wrong, but not that it is over.
 pub fn owed(
     transitions: &[Transition],
     receivers: &[Receiver],
-    mut told: impl FnMut(&str) -> Option<Vec<Receiver>>,
+    mut told: impl FnMut(&str) -> Option<Vec<Told>>,
     now: Timestamp,
     rendering: &Rendering,
-) -> (Vec<Message>, Told) {
-    let mut beginnings = Told::new();
+) -> (Vec<Message>, Beginnings) {
+    let mut beginnings = Beginnings::new();
     let mut per_receiver: Vec<(Receiver, Vec<Transition>)> = Vec::new();
     for transition in transitions {
         let known = match &transition.incident {
             Some(incident) if !begins(transition.change) => {
-                beginnings.get(incident).cloned().or_else(|| told(incident))
+                let is_told = |told: &Told| !told.lost || transition.change == Change::Repeated;
+                let known = |told: Vec<Told>| told.into_iter().filter(is_told).map(|told| told.receiver).collect();
+                beginnings.get(incident).cloned().or_else(|| told(incident).map(known))
             }
             _ => None,
         };
@@ -62,6 +66,11 @@ pub fn digests(held: Vec<Message>, now: Timestamp, rendering: &Rendering) -> Vec
     }
     let told = by_receiver.iter().filter_map(|(to, held)| notification::digest(held, to, now, rendering));
     told.collect()
+}
+
+/// Receivers of whom nobody knows that a notice was given up.
+pub fn all_told(receivers: &[Receiver]) -> Vec<Told> {
+    receivers.iter().map(|receiver| Told { receiver: receiver.clone(), lost: false }).collect()
 }
 
 fn begins(change: Change) -> bool {

@@ -11,10 +11,14 @@ use crate::watermark::Frontier;
 /// Positions for rebuilding the join are noted once in so much event time.
 const MARK_EVERY: Duration = Duration::from_secs(60);
 
+/// A partition that shows nothing for so long has no leader, or no broker: nobody waits for it any longer.
+const SHOWN_WITHIN: Duration = Duration::from_secs(60);
+
 /// What is known of the partitions beside the core.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Positions {
     partitions: Vec<Progress>,
+    begun: Instant,
     /// Marks that are not committed yet.
     pub(super) marks: Vec<Mark>,
     /// Committed marks that mean nothing any more: of these partitions, at or after these offsets.
@@ -54,7 +58,8 @@ impl Positions {
     /// again, too.
     pub(super) fn new(next_offsets: &[i64], intake: &Intake) -> Positions {
         let partitions = next_offsets.iter().map(|next| Progress::at(*next)).collect();
-        let mut positions = Positions { partitions, ..Positions::default() };
+        let begun = Instant::now();
+        let mut positions = Positions { partitions, begun, marks: Vec::new(), forgotten: Vec::new() };
         positions.mark_all(intake);
         positions
     }
@@ -147,6 +152,13 @@ impl Positions {
         unfinished.filter_map(|progress| progress.recorded_at).map(|at| now.since(at)).max().unwrap_or_default()
     }
 
+    /// Whether it can be said how old the news is: each partition has shown a record or its end. Right after a start it
+    /// cannot, and a backlog may lie ahead.
+    pub(super) fn are_known(&self) -> bool {
+        let is_known = |progress: &Progress| progress.at_end_since.is_some() || progress.recorded_at.is_some();
+        self.partitions.iter().all(is_known) || self.begun.elapsed() >= SHOWN_WITHIN
+    }
+
     /// Takes note of which partitions were at their end when the source was polled.
     pub(super) fn note_ends(&mut self, polled: &Polled, polled_at: Instant) {
         for (index, progress) in (0..).zip(&mut self.partitions) {
@@ -174,6 +186,17 @@ impl Positions {
                 Some(_) => {}
             }
         }
+    }
+
+    /// The positions of all partitions as of now.
+    pub(super) fn now(&self, intake: &Intake) -> Vec<Mark> {
+        let indices = (0..).zip(&self.partitions);
+        let marks = indices.filter_map(|(index, progress)| {
+            let partition = intake.partitions().get(index as usize)?.clone();
+            let frontier = Frontier { idle: false, ..intake.pipeline.frontier(index)? };
+            Some(Mark { partition, next_offset: progress.next_offset, frontier })
+        });
+        marks.collect()
     }
 
     /// Notes the positions of all partitions, whatever was noted before.
@@ -209,6 +232,7 @@ mod tests {
     use super::*;
     use crate::config::{Defaults, parse};
     use crate::pipeline::Pipeline;
+    use crate::source::Headers;
 
     fn intake() -> Intake {
         let text = include_str!("../../config/examples/eta-regression.toml");
@@ -220,6 +244,20 @@ mod tests {
 
     fn is_idle(intake: &Intake) -> bool {
         intake.pipeline.frontier(0).unwrap().idle
+    }
+
+    #[test]
+    fn how_old_the_news_is_is_known_once_each_partition_has_shown_its_end_or_a_record() {
+        let intake = intake();
+        let mut positions = Positions::new(&[5, 5], &intake);
+        assert!(!positions.are_known());
+        positions.note_ends(&Polled { at_end: vec![1], ..Polled::default() }, Instant::now());
+        assert!(!positions.are_known(), "a backlog may wait in the other");
+        let at = Some(Timestamp::from_secs(1));
+        let record =
+            Record { partition: 0, offset: 5, timestamp: at, key: None, value: None, headers: Headers::default() };
+        positions.took(&record, None, Timestamp::MIN, &intake);
+        assert!(positions.are_known());
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! What the daemon shows of itself: a snapshot that the engine publishes, for the pages and the metrics.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metrics::{counter, gauge};
 
@@ -51,7 +51,7 @@ type NextOffsets = Vec<(PartitionIndex, i64)>;
 pub struct Published {
     latest: Arc<Mutex<Arc<Status>>>,
     positions: Arc<Mutex<Option<NextOffsets>>>,
-    beat: Arc<AtomicI64>,
+    beat: Arc<Mutex<Option<Instant>>>,
     reload_failed: Arc<AtomicBool>,
 }
 
@@ -66,14 +66,14 @@ impl Published {
         self.latest().at
     }
 
-    /// When the engine last showed that it is alive.
-    pub fn last_beat(&self) -> Timestamp {
-        Timestamp::from_micros(self.beat.load(Ordering::Relaxed))
+    /// Since when the engine has not shown that it is alive, if it ever did. A clock that is set does not touch this.
+    pub fn silent_for(&self) -> Option<Duration> {
+        self.beat.lock().unwrap_or_else(PoisonError::into_inner).map(|last| last.elapsed())
     }
 
     /// The engine is alive.
-    pub fn beat(&self, now: Timestamp) {
-        self.beat.store(now.as_micros(), Ordering::Relaxed);
+    pub fn beat(&self) {
+        *self.beat.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
     /// Whether the last reload of the configuration, good file or bad, succeeded.
@@ -98,8 +98,9 @@ impl Published {
         self.positions.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    pub(super) fn publish(&self, status: Status) {
-        self.beat(status.at);
+    /// Shows a snapshot from now on.
+    pub fn publish(&self, status: Status) {
+        self.beat();
         export(&status);
         self.export_constants();
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(status);

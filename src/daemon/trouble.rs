@@ -43,6 +43,8 @@ impl Told {
 impl Troubles {
     /// Nothing is wrong. `told` is what an earlier process has told lately: kind, place and when.
     pub fn new(told: Vec<(TroubleKind, String, Timestamp)>) -> Troubles {
+        // Those that watch the watcher must see a first trouble as an increase.
+        TroubleKind::ALL.iter().for_each(|kind| metrics::counter!(TROUBLES.name, "kind" => kind.name()).increment(0));
         let told = told.into_iter().map(|(kind, place, at)| ((kind, place), Told { at, meanwhile: 0 }));
         Troubles { told: told.collect(), ..Troubles::default() }
     }

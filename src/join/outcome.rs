@@ -47,26 +47,36 @@ pub struct Change {
     pub outcome: Outcome,
 }
 
-/// A prediction as the join keeps it.
+/// A prediction as the join takes it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sample {
     /// What the model answered.
     pub answer: Answer,
     /// Seconds from its event time to its record's.
     pub age_seconds: Option<f64>,
-    /// Which series it counts in.
+    /// Which series it counts in, and thereby which model it is of.
     pub slice: u32,
-    /// Rank of the slice by its content, for ties; the number of a slice depends on the order of arrival.
-    pub slice_rank: u64,
 }
 
 /// What turned out to be true, before it is known which model's class names apply.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Truth {
     /// A number.
     Number(f64),
-    /// A text.
-    Text(Box<str>),
+    /// A text that is a number, and no model's class.
+    Numeral(f64),
     /// A boolean.
     Boolean(bool),
+    /// A text that some model has as its class; the number of the name.
+    Class(u32),
+}
+
+/// What the join must know of things of which it keeps numbers only.
+pub trait Meaning {
+    /// The truth as a number to a model; `None` if the model knows no such class.
+    fn actual(&self, model: u32, truth: Truth) -> Option<f64>;
+    /// The model of a slice.
+    fn model_of(&self, slice: u32) -> u32;
+    /// Rank of a slice by its content, for ties; the number of a slice depends on the order of arrival.
+    fn rank_of(&self, slice: u32) -> u64;
 }

@@ -1,84 +1,334 @@
-//! A hash table with several entries under one fingerprint, and the schedule of when they are due.
+//! The store of rows: found by fingerprint, expired by time, copied without stopping anybody.
+//!
+//! Rows lie in chunks of at most [`ROWS_MAX`], all of one tick and with the same time to wait, so that a row needs no
+//! schedule of its own, its time is a small offset, and what goes together lies together. An index of 256 hash tables
+//! says where the rows of a fingerprint are: when one of them grows, the others do not, and nothing stops for long.
+//! Chunks are shared with a copy of the table until either side changes one (copy on write, 8 KiB at a time).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use hashbrown::HashTable;
+use smallvec::SmallVec;
 
 use super::Fingerprint;
 use crate::clock::{Tick, TickGrid, Timestamp};
 
-/// What has a fingerprint.
-pub(super) trait Keyed {
+/// Most rows of a chunk: what is copied at once while a copy of the table is being written.
+const ROWS_MAX: usize = 1 << SLOT_BITS;
+const SLOT_BITS: u32 = 8;
+/// Most chunks; an address has 32 bits.
+const CHUNKS_MAX: usize = 1 << (32 - SLOT_BITS);
+const INDEXES: usize = 256;
+
+/// Where a row is: chunk and slot.
+pub(super) type Address = u32;
+/// Number of a chunk.
+pub(super) type ChunkId = u32;
+/// Rows of one fingerprint, seldom more than one.
+pub(super) type Found = SmallVec<[Address; 2]>;
+
+/// What is kept in a table.
+pub(super) trait Row: Copy {
     fn fingerprint(&self) -> Fingerprint;
+    /// From the beginning of its tick.
+    fn offset_micros(&self) -> u32;
+    fn is_removed(&self) -> bool;
+    fn remove(&mut self);
 }
 
-/// Entries by fingerprint. Every entry is in the schedule; the schedule may know fingerprints that are gone.
+/// The rows of a chunk.
+#[derive(Clone, Debug)]
+pub(super) struct Rows<R> {
+    pub(super) rows: Vec<R>,
+    /// The predictions' ages in seconds, NaN for none, by slot; may be shorter. Only needed while the tick is open.
+    pub(super) ages: Vec<f64>,
+}
+
+/// Which chunks a row may lie in: how long it waits, and the tick of its time.
+pub(super) type Place = (i64, Tick);
+
 #[derive(Debug)]
-pub(super) struct Table<T> {
+struct Chunk<R> {
+    place: Place,
+    rows: Arc<Rows<R>>,
+    /// Rows that are not removed.
+    live: usize,
+    /// Slots at the beginning that are known to be removed.
+    passed: usize,
+}
+
+/// A table of rows.
+#[derive(Debug)]
+pub(super) struct Table<R> {
     grid: TickGrid,
-    entries: HashTable<T>,
-    due: BTreeMap<Tick, Vec<Fingerprint>>,
+    /// By high bits of the fingerprint; each entry is 32 further bits and an address.
+    index: Vec<HashTable<u64>>,
+    chunks: Vec<Chunk<R>>,
+    free: Vec<ChunkId>,
+    /// Chunks that have room, of open ticks.
+    filling: HashMap<Place, ChunkId>,
+    /// Chunks of ticks that are not closed.
+    open: BTreeMap<Tick, Vec<ChunkId>>,
+    /// When chunks are to be looked at. Every chunk that is not free is in it, but for those that [`Table::due`] gave.
+    due: BTreeMap<Tick, Vec<ChunkId>>,
+    len: usize,
 }
 
-/// Fingerprints are hashes already; the table takes 64 bits of them.
-#[expect(clippy::cast_possible_truncation, reason = "the low half is as good a hash as the whole")]
-fn hash(fingerprint: Fingerprint) -> u64 {
-    fingerprint as u64
+/// Fingerprints are hashes already: 32 of their bits are the tag, and all that the hash table needs.
+#[expect(clippy::cast_possible_truncation, reason = "any bits are as good as others")]
+fn tag(fingerprint: Fingerprint) -> u64 {
+    u64::from(fingerprint as u32)
 }
 
-impl<T: Keyed> Table<T> {
-    pub(super) fn new(grid: TickGrid) -> Table<T> {
-        Table { grid, entries: HashTable::new(), due: BTreeMap::new() }
+/// The hash table takes its own tag from the highest bits, and the place from the lowest.
+fn hash(tag: u64) -> u64 {
+    tag << 32 | tag
+}
+
+fn hash_of_entry(entry: &u64) -> u64 {
+    hash(entry >> 32)
+}
+
+fn entry_of(fingerprint: Fingerprint, address: Address) -> u64 {
+    tag(fingerprint) << 32 | u64::from(address)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "an entry's low half is its address")]
+fn address_of(entry: u64) -> Address {
+    entry as Address
+}
+
+fn index_of(fingerprint: Fingerprint) -> usize {
+    usize::from((fingerprint >> 120) as u8)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a slot is less than 256")]
+fn address(chunk: ChunkId, slot: usize) -> Address {
+    chunk << SLOT_BITS | slot as u32
+}
+
+fn slot(address: Address) -> usize {
+    (address as usize) % ROWS_MAX
+}
+
+impl<R: Row> Table<R> {
+    pub(super) fn new(grid: TickGrid) -> Table<R> {
+        Table {
+            grid,
+            index: (0..INDEXES).map(|_| HashTable::new()).collect(),
+            chunks: Vec::new(),
+            free: Vec::new(),
+            filling: HashMap::new(),
+            open: BTreeMap::new(),
+            due: BTreeMap::new(),
+            len: 0,
+        }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.entries.len()
+        self.len
     }
 
-    /// Entries that may have the fingerprint (a hash table may show others too).
-    pub(super) fn all(&self, fingerprint: Fingerprint) -> impl Iterator<Item = &T> {
-        self.entries.iter_hash(hash(fingerprint)).filter(move |entry| entry.fingerprint() == fingerprint)
+    /// Whether another chunk can be made.
+    pub(super) fn has_room(&self) -> bool {
+        !self.free.is_empty() || self.chunks.len() < CHUNKS_MAX
     }
 
-    /// As [`Table::all`], to change them. The fingerprint must stay.
-    pub(super) fn all_mut(&mut self, fingerprint: Fingerprint) -> impl Iterator<Item = &mut T> {
-        self.entries.iter_hash_mut(hash(fingerprint)).filter(move |entry| entry.fingerprint() == fingerprint)
+    fn chunk(&self, address: Address) -> &Chunk<R> {
+        &self.chunks[(address >> SLOT_BITS) as usize]
     }
 
-    pub(super) fn find_mut(&mut self, fingerprint: Fingerprint, wanted: impl Fn(&T) -> bool) -> Option<&mut T> {
-        self.entries.find_mut(hash(fingerprint), wanted)
+    fn chunk_mut(&mut self, address: Address) -> &mut Chunk<R> {
+        &mut self.chunks[(address >> SLOT_BITS) as usize]
     }
 
-    pub(super) fn remove(&mut self, fingerprint: Fingerprint, wanted: impl Fn(&T) -> bool) -> Option<T> {
-        let found = self.entries.find_entry(hash(fingerprint), wanted).ok()?;
-        Some(found.remove().0)
+    pub(super) fn row(&self, address: Address) -> R {
+        self.chunk(address).rows.rows[slot(address)]
     }
 
-    pub(super) fn insert(&mut self, entry: T, due: Timestamp) {
-        let fingerprint = entry.fingerprint();
-        self.entries.insert_unique(hash(fingerprint), entry, |entry| hash(entry.fingerprint()));
-        self.schedule(fingerprint, due);
+    pub(super) fn row_mut(&mut self, address: Address) -> &mut R {
+        &mut Arc::make_mut(&mut self.chunk_mut(address).rows).rows[slot(address)]
     }
 
-    pub(super) fn schedule(&mut self, fingerprint: Fingerprint, due: Timestamp) {
-        self.due.entry(self.grid.tick_of(due)).or_default().push(fingerprint);
+    pub(super) fn age_seconds(&self, address: Address) -> Option<f64> {
+        self.chunk(address).rows.ages.get(slot(address)).copied().filter(|age| !age.is_nan())
     }
 
-    /// Takes the fingerprints that are due up to the end of `tick` out of the schedule.
-    pub(super) fn due(&mut self, tick: Tick) -> Vec<Fingerprint> {
+    /// The time of a row.
+    pub(super) fn at(&self, address: Address) -> Timestamp {
+        let chunk = self.chunk(address);
+        let offset = chunk.rows.rows[slot(address)].offset_micros();
+        time_of(self.grid, chunk.place.1, offset)
+    }
+
+    /// The rows that bear a fingerprint.
+    pub(super) fn find(&self, fingerprint: Fingerprint) -> Found {
+        let candidates = self.index[index_of(fingerprint)].iter_hash(hash(tag(fingerprint)));
+        let tagged = candidates.filter(|entry| *entry >> 32 == tag(fingerprint)).map(|entry| address_of(*entry));
+        tagged.filter(|address| self.row(*address).fingerprint() == fingerprint).collect()
+    }
+
+    /// Puts a row where it is found by its fingerprint and looked at when its place says so.
+    pub(super) fn insert(&mut self, place: Place, row: R, age_seconds: Option<f64>) -> Address {
+        let id = match self.filling.get(&place) {
+            Some(id) => *id,
+            None => self.new_chunk(place),
+        };
+        let chunk = &mut self.chunks[id as usize];
+        let rows = Arc::make_mut(&mut chunk.rows);
+        let address = address(id, rows.rows.len());
+        rows.rows.push(row);
+        if let Some(age) = age_seconds {
+            rows.ages.resize(rows.rows.len() - 1, f64::NAN);
+            rows.ages.push(age);
+        }
+        chunk.live += 1;
+        self.len += 1;
+        if rows.rows.len() == ROWS_MAX {
+            self.filling.remove(&place);
+        }
+        let fingerprint = row.fingerprint();
+        self.index[index_of(fingerprint)].insert_unique(
+            hash(tag(fingerprint)),
+            entry_of(fingerprint, address),
+            hash_of_entry,
+        );
+        address
+    }
+
+    fn new_chunk(&mut self, place: Place) -> ChunkId {
+        let chunk = Chunk { place, rows: Arc::new(Rows { rows: Vec::new(), ages: Vec::new() }), live: 0, passed: 0 };
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.chunks[id as usize] = chunk;
+                id
+            }
+            None => {
+                self.chunks.push(chunk);
+                ChunkId::try_from(self.chunks.len() - 1).unwrap_or(ChunkId::MAX)
+            }
+        };
+        let (wait, tick) = place;
+        self.filling.insert(place, id);
+        self.open.entry(tick).or_default().push(id);
+        let first = time_of(self.grid, tick, 0).as_micros().saturating_add(wait);
+        self.look_at(id, Timestamp::from_micros(first));
+        id
+    }
+
+    /// Takes a row out.
+    pub(super) fn remove(&mut self, address: Address) {
+        let fingerprint = self.row(address).fingerprint();
+        let entry = entry_of(fingerprint, address);
+        let index = &mut self.index[index_of(fingerprint)];
+        if let Ok(found) = index.find_entry(hash(tag(fingerprint)), |known| *known == entry) {
+            found.remove();
+            self.row_mut(address).remove();
+            self.chunk_mut(address).live -= 1;
+            self.len -= 1;
+        }
+    }
+
+    /// Takes the chunks that are to be looked at up to the end of `tick` out of the schedule. Each must be given back by
+    /// [`Table::look_at`] or [`Table::free_if_empty`].
+    pub(super) fn due(&mut self, tick: Tick) -> Vec<ChunkId> {
         let later = self.due.split_off(&(tick + 1));
         let due = std::mem::replace(&mut self.due, later);
         due.into_values().flatten().collect()
     }
 
-    /// Takes the fingerprint that is due first out of the schedule.
-    pub(super) fn oldest_due(&mut self) -> Option<Fingerprint> {
-        loop {
-            let mut first = self.due.first_entry()?;
-            match first.get_mut().pop() {
-                Some(fingerprint) => return Some(fingerprint),
-                None => drop(first.remove()),
-            }
+    /// The rows of a chunk that are not removed.
+    pub(super) fn live(&self, id: ChunkId) -> Vec<Address> {
+        let rows = self.chunks[id as usize].rows.rows.iter().enumerate();
+        rows.filter(|(_, row)| !row.is_removed()).map(|(slot, _)| address(id, slot)).collect()
+    }
+
+    /// Whether most of a chunk is gone, so that what is left should lie elsewhere.
+    pub(super) fn is_sparse(&self, id: ChunkId) -> bool {
+        let chunk = &self.chunks[id as usize];
+        chunk.live * 4 < chunk.rows.rows.len()
+    }
+
+    /// Lets a chunk be looked at when `at` has passed.
+    pub(super) fn look_at(&mut self, id: ChunkId, at: Timestamp) {
+        self.due.entry(self.grid.tick_of(at)).or_default().push(id);
+    }
+
+    /// Frees a chunk that is out of the schedule; whether it was empty.
+    pub(super) fn free_if_empty(&mut self, id: ChunkId) -> bool {
+        let chunk = &mut self.chunks[id as usize];
+        if chunk.live > 0 {
+            return false;
+        }
+        chunk.rows = Arc::new(Rows { rows: Vec::new(), ages: Vec::new() });
+        let place = chunk.place;
+        self.stop_filling(id, place);
+        if let Some(open) = self.open.get_mut(&place.1) {
+            open.retain(|other| *other != id);
+        }
+        self.free.push(id);
+        true
+    }
+
+    fn stop_filling(&mut self, id: ChunkId, place: Place) {
+        if self.filling.get(&place) == Some(&id) {
+            self.filling.remove(&place);
         }
     }
+
+    /// No more rows are to be expected at the times up to the end of `tick`: what was kept for them is let go.
+    pub(super) fn close(&mut self, tick: Tick) {
+        let later = self.open.split_off(&(tick + 1));
+        for id in std::mem::replace(&mut self.open, later).into_values().flatten() {
+            let chunk = &mut self.chunks[id as usize];
+            let rows = Arc::make_mut(&mut chunk.rows);
+            rows.ages = Vec::new();
+            rows.rows.shrink_to_fit();
+            let place = chunk.place;
+            self.stop_filling(id, place);
+        }
+    }
+
+    /// Lets every chunk be looked at at the next opportunity: how long rows wait has changed.
+    pub(super) fn look_at_all(&mut self) {
+        let all: Vec<ChunkId> = std::mem::take(&mut self.due).into_values().flatten().collect();
+        self.due.insert(Tick::MIN, all);
+    }
+
+    /// The first row that is to be looked at, if there is one.
+    pub(super) fn oldest(&mut self) -> Option<Address> {
+        loop {
+            let mut first = self.due.first_entry()?;
+            let Some(id) = first.get().first().copied() else {
+                first.remove();
+                continue;
+            };
+            let chunk = &mut self.chunks[id as usize];
+            while chunk.rows.rows.get(chunk.passed).is_some_and(Row::is_removed) {
+                chunk.passed += 1;
+            }
+            if chunk.live > 0 {
+                return Some(address(id, chunk.passed));
+            }
+            first.get_mut().remove(0);
+            self.free_if_empty(id);
+        }
+    }
+
+    /// All chunks that hold something, with the beginning of their tick; shared until either side changes one.
+    pub(super) fn share(&self) -> Vec<(ChunkId, Timestamp, Arc<Rows<R>>)> {
+        let all = (0..).zip(&self.chunks).filter(|(_, chunk)| chunk.live > 0);
+        all.map(|(id, chunk)| (id, time_of(self.grid, chunk.place.1, 0), Arc::clone(&chunk.rows))).collect()
+    }
+}
+
+fn time_of(grid: TickGrid, tick: Tick, offset_micros: u32) -> Timestamp {
+    let begin = grid.end_of(tick.saturating_sub(1));
+    Timestamp::from_micros(begin.as_micros().saturating_add(i64::from(offset_micros)))
+}
+
+/// Where a slot of a shared chunk was.
+pub(super) fn address_in(chunk: ChunkId, slot: usize) -> Address {
+    address(chunk, slot)
 }

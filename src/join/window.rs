@@ -29,6 +29,12 @@ impl Window {
         self.dedupe_micros.saturating_add(self.early_micros)
     }
 
+    /// How far back records must be read to fill a table anew, in microseconds. One dedupe window further than it is kept:
+    /// what is kept may repeat something earlier, and must not be taken for the first.
+    pub fn reread_micros(self) -> i64 {
+        self.kept_micros().saturating_add(self.dedupe_micros)
+    }
+
     pub(super) fn deadline(self, prediction: Timestamp) -> Timestamp {
         later(prediction, self.timeout_micros)
     }

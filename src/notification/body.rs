@@ -1,5 +1,7 @@
 //! The two bodies of a mail, from templates that are part of the program; a broken template never hides a notice.
 
+use std::sync::LazyLock;
+
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, UndefinedBehavior};
 
@@ -9,13 +11,13 @@ use super::view::View;
 const FUEL: u64 = 200_000;
 
 /// Sources of the templates.
-pub(super) struct Templates {
+struct Templates {
     text: &'static str,
     html: &'static str,
 }
 
 impl Templates {
-    pub(super) const BUILTIN: Templates = Templates { text: include_str!("mail.txt"), html: include_str!("mail.html") };
+    const BUILTIN: Templates = Templates { text: include_str!("mail.txt"), html: include_str!("mail.html") };
 }
 
 /// The two forms of one mail.
@@ -24,12 +26,23 @@ pub(super) struct Body {
     pub(super) html: String,
 }
 
+/// The templates, compiled once.
+static BUILTIN: LazyLock<Result<Environment<'_>, minijinja::Error>> = LazyLock::new(|| compile(&Templates::BUILTIN));
+
 /// Both bodies; a plain notice that names the error if a template fails.
-pub(super) fn render(view: &View, templates: &Templates) -> Body {
-    from_templates(view, templates).unwrap_or_else(|error| plain(view, &error))
+pub(super) fn render(view: &View) -> Body {
+    render_with(view, BUILTIN.as_ref())
 }
 
-fn from_templates(view: &View, templates: &Templates) -> Result<Body, minijinja::Error> {
+fn render_with(view: &View, environment: Result<&Environment<'_>, &minijinja::Error>) -> Body {
+    match environment.map(|environment| from_templates(view, environment)) {
+        Ok(Ok(body)) => body,
+        Ok(Err(error)) => plain(view, &error),
+        Err(error) => plain(view, error),
+    }
+}
+
+fn compile(templates: &Templates) -> Result<Environment<'static>, minijinja::Error> {
     let mut environment = Environment::new();
     environment
         .set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true).build()?);
@@ -38,6 +51,10 @@ fn from_templates(view: &View, templates: &Templates) -> Result<Body, minijinja:
     // The name's ending is what turns escaping on.
     environment.add_template("mail.txt", templates.text)?;
     environment.add_template("mail.html", templates.html)?;
+    Ok(environment)
+}
+
+fn from_templates(view: &View, environment: &Environment<'_>) -> Result<Body, minijinja::Error> {
     let value = minijinja::Value::from(minijinja::value::Serde(view));
     Ok(Body {
         text: environment.get_template("mail.txt")?.render(&value)?,
@@ -65,7 +82,7 @@ mod tests {
         let options = Rendering { zone: jiff::tz::TimeZone::UTC, status_page: None, instance: "<watch>".to_owned() };
         let receiver = Receiver { notifier: "ops".to_owned(), recipient: "a@b.example".to_owned() };
         let view = View::of_test(&receiver, Timestamp::from_secs(0), &options);
-        let body = render(&view, &Templates { text, html });
+        let body = render_with(&view, compile(&Templates { text, html }).as_ref());
         assert!(body.text.starts_with("[TEST] modelwatch on <watch> can reach you\n"), "{}", body.text);
         assert!(body.text.contains("Recipient: a@b.example"), "{}", body.text);
         assert!(body.text.contains(expected), "{}", body.text);

@@ -153,7 +153,7 @@ impl TroubleKind {
             TroubleKind::StateDamaged => (
                 "state_damaged",
                 "The state file was damaged and set aside",
-                "Indicators and alerts begin anew; incidents that were open are forgotten, their ends will not be told.",
+                "Everything is computed anew from the topics, as far as they reach back. Incidents that last are told again; the ends of those that were open are not told.",
                 "Look at the disk. The file that was set aside can be read with `sqlite3`: its `outbox` has what was still owed.",
             ),
             TroubleKind::StateNotSaved => (

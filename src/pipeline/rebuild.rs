@@ -7,7 +7,6 @@
 use super::{Counts, Pipeline};
 use crate::clock::{Tick, Timestamp};
 use crate::event::Events;
-use crate::join::Truth;
 use crate::source::PartitionIndex;
 use crate::watermark::{Frontier, Watermark};
 
@@ -51,8 +50,7 @@ impl Pipeline {
     }
 
     fn forget_until(&mut self, next: Tick) {
-        let read = |model: u32, truth: &Truth| super::read(&self.specs, &self.spec_of, model, truth);
-        self.join.seal(next - 1, self.grid.end_of(next - 1), &read, &mut self.changes);
+        self.seal_join(next - 1);
         self.changes.clear();
     }
 
@@ -68,7 +66,7 @@ impl Pipeline {
 
     /// Records of before this instant cannot matter to the join any more; `None` before the first seal.
     pub fn join_horizon(&self) -> Option<Timestamp> {
-        let longest = self.specs.iter().map(|spec| spec.window.kept_micros()).max()?;
+        let longest = self.specs.iter().map(|spec| spec.window.reread_micros()).max()?;
         let sealed = self.sealed_until()?;
         Some(Timestamp::from_micros(sealed.as_micros().saturating_sub(longest)))
     }

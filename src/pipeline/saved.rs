@@ -4,15 +4,19 @@
 //! options: what still exists goes on, what is new starts empty, and alerts that nobody watches any more end with a
 //! transition that says so. The join table is not in here; it is rebuilt from the source.
 
+mod sound;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::judge::{self, Labels};
+use super::spec::Track;
 use super::{Counts, Options, Pipeline};
 use crate::alert::{Alert, End, Transition};
 use crate::clock::{Tick, TickGrid, Timestamp};
 use crate::exact::{ExactSum, Histogram};
+use crate::indicator::{Addition, Term};
 use crate::rule::{Rule, Severity};
 use crate::series::SeriesId;
 use crate::smoothing::Smoothed;
@@ -183,8 +187,9 @@ impl Pipeline {
         for (tick, labels, sums) in saved.open {
             let id = self.series_of(&labels);
             let Some(terms) = self.section_of(id).map(|spec| spec.terms.clone()) else { continue };
-            let cell = |name: &str| sums.iter().find(|(known, _)| known == name).and_then(|(_, cell)| restored(cell));
-            let cells = terms.iter().map(|term| cell(term.name).unwrap_or_else(|| Cell::empty(term))).collect();
+            let of = |term: &Term| sums.iter().find(|(known, _)| known == term.name);
+            let cell = |term: &Term| of(term).and_then(|(_, cell)| restored(cell, term));
+            let cells = terms.iter().map(|term| cell(term).unwrap_or_else(|| Cell::empty(term))).collect();
             self.summary.restore(tick, id, cells);
         }
         self.registry.renew();
@@ -217,9 +222,8 @@ impl Pipeline {
             let same = |known: &&SavedTrack| {
                 known.indicator == track.indicator.name() && known.smoothing == track.smoothing.to_string()
             };
-            let width: usize = track.indicator.terms().iter().map(|term| term.width()).sum();
-            if let Some(known) = saved.tracks.iter().find(same).filter(|known| known.cells.len() == width) {
-                *smoothed = restored_track(known);
+            if let Some(restored) = saved.tracks.iter().find(same).and_then(|known| restored_track(known, track)) {
+                *smoothed = restored;
             }
         }
     }
@@ -245,6 +249,7 @@ impl Pipeline {
         let saved = self.save();
         let mut next = Pipeline::new(options, key);
         std::mem::swap(&mut next.registry, &mut self.registry);
+        std::mem::swap(&mut next.classes, &mut self.classes);
         std::mem::swap(&mut next.join, &mut self.join);
         next.configure();
         let ended = next.restore(saved);
@@ -280,15 +285,25 @@ fn saved_cell(cell: &Cell) -> SavedCell {
     }
 }
 
-fn restored(cell: &SavedCell) -> Option<Cell> {
-    Some(match cell {
-        SavedCell::Count(count) => Cell::Count(*count),
-        SavedCell::Real(bytes) => Cell::Real(ExactSum::from_bytes(bytes)?),
-        SavedCell::Bins(bytes) => Cell::Bins(Histogram::from_bytes(bytes)?),
-    })
+/// The sum of a term; `None` if it is no sum of that term.
+fn restored(cell: &SavedCell, term: &Term) -> Option<Cell> {
+    match (cell, term.of) {
+        (SavedCell::Count(count), Addition::Count(_)) => Some(Cell::Count(*count)),
+        (SavedCell::Real(bytes), Addition::Real(_)) => ExactSum::from_bytes(bytes).map(Cell::Real),
+        (SavedCell::Bins(bytes), Addition::Bin { bins, .. }) => Histogram::from_bytes(bytes)
+            .filter(|histogram| histogram.iter().all(|(bin, _)| (bin as usize) < bins))
+            .map(Cell::Bins),
+        _ => None,
+    }
 }
 
-fn restored_track(saved: &SavedTrack) -> Smoothed {
+/// What was smoothed; `None` if it is not of the terms of that track.
+fn restored_track(saved: &SavedTrack, track: &Track) -> Option<Smoothed> {
+    let terms = track.indicator.terms();
+    let width: usize = terms.iter().map(|term| term.width()).sum();
+    if saved.cells.len() != width {
+        return None;
+    }
     let mut smoothed = Smoothed {
         cells: saved.cells.clone(),
         weight_squared: saved.weight_squared,
@@ -297,7 +312,10 @@ fn restored_track(saved: &SavedTrack) -> Smoothed {
         ..Smoothed::EMPTY
     };
     for (tick, cells) in &saved.inside {
-        let cells: Vec<Cell> = cells.iter().filter_map(restored).collect();
+        let cells = terms.iter().zip(cells).map(|(term, cell)| restored(cell, term)).collect::<Option<Vec<Cell>>>()?;
+        if cells.len() != terms.len() {
+            return None;
+        }
         if smoothed.total.is_empty() {
             smoothed.total.clone_from(&cells);
         } else {
@@ -305,5 +323,5 @@ fn restored_track(saved: &SavedTrack) -> Smoothed {
         }
         smoothed.inside.push_back((*tick, cells));
     }
-    smoothed
+    Some(smoothed)
 }

@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::{Pipeline, read};
+use super::Pipeline;
 use crate::alert::Transition;
 use crate::clock::{Tick, Timestamp};
-use crate::join::Truth;
 use crate::series::SeriesId;
 use crate::smoothing::Smoothed;
 use crate::summary::{Cell, TickSums};
@@ -55,9 +54,7 @@ impl Pipeline {
     }
 
     fn seal(&mut self, tick: Tick, transitions: &mut Vec<Transition>) {
-        let end = self.grid.end_of(tick);
-        let read = |model: u32, truth: &Truth| read(&self.specs, &self.spec_of, model, truth);
-        self.join.seal(tick, end, &read, &mut self.changes);
+        self.seal_join(tick);
         self.apply_changes();
         let closed = self.summary.close(tick);
         let sums = self.admitted(closed);
@@ -69,6 +66,13 @@ impl Pipeline {
         self.watch_newcomers(tick);
         self.judge(tick, transitions);
         self.counts.sealed_ticks += 1;
+    }
+
+    /// Lets go of what the seal of `tick` puts out of the join's reach.
+    pub(super) fn seal_join(&mut self, tick: Tick) {
+        let end = self.grid.end_of(tick);
+        let (join, known, changes) = self.join_parts();
+        join.seal(tick, end, &known, changes);
     }
 
     /// Decides by name which series come to life, and folds the rest into `other`.

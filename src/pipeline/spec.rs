@@ -9,6 +9,7 @@ use crate::rule::Rule;
 use crate::smoothing::Smoothing;
 
 use super::Model;
+use super::meaning::ClassNames;
 
 /// Counted for every model: tells "labels late" from "no data".
 static PREDICTED: Term =
@@ -100,11 +101,12 @@ impl Spec {
     }
 
     /// What a label says; `None` if it is no value of this model's task.
-    pub(super) fn actual(&self, truth: &Truth) -> Option<f64> {
+    pub(super) fn actual(&self, truth: Truth, classes: &ClassNames) -> Option<f64> {
         match truth {
-            Truth::Number(number) => self.number(&Scalar::Number(*number)),
-            Truth::Text(text) => self.number(&Scalar::Text(text.as_ref().into())),
-            Truth::Boolean(value) => self.number(&Scalar::Boolean(*value)),
+            Truth::Number(number) => self.number(&Scalar::Number(number)),
+            Truth::Numeral(number) => (self.model.task == Task::Regression).then_some(number),
+            Truth::Class(class) => self.number(&Scalar::Text(classes.names().get(class as usize)?.as_str().into())),
+            Truth::Boolean(value) => self.number(&Scalar::Boolean(value)),
         }
     }
 

@@ -3,15 +3,22 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+use rusqlite::config::DbConfig::{SQLITE_DBCONFIG_ENABLE_QPSG, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE};
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{Error, FILE};
+use super::{Checkpoint, Error, FILE, position};
 use crate::clock::Timestamp;
 use crate::pipeline::Saved;
 
+/// How many prepared statements a connection keeps: more than there are.
+const STATEMENTS: usize = 64;
 /// What leads from each format to the next; a new file takes all steps. One that was released is never changed.
-const STEPS: &[&str] = &[include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql")];
+const STEPS: &[&str] = &[
+    include_str!("schema/1.sql"),
+    include_str!("schema/2.sql"),
+    include_str!("schema/3.sql"),
+    include_str!("schema/4.sql"),
+];
 /// The format of this version: of the schema and of what the checkpoint holds.
 #[expect(clippy::cast_possible_wrap, reason = "a handful")]
 pub(super) const FORMAT: i64 = STEPS.len() as i64;
@@ -45,6 +52,9 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     keep_log(&connection, true)?;
     connection.busy_timeout(Duration::from_secs(10))?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // The parameters of a statement must not make SQLite plan it anew at each use.
+    connection.set_db_config(SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     // Power loss must not lose a commit: what is told outside depends on it.
     connection.pragma_update(None, "synchronous", "full")?;
@@ -83,21 +93,50 @@ fn connect_and_verify(path: &Path) -> Result<Connection, Error> {
         return Err(Error::Newer { format });
     }
     migrate(&mut connection)?;
-    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    let saved: Option<Vec<u8>> =
-        connection.query_row("SELECT saved FROM checkpoint", [], |row| row.get(0)).optional()?;
-    let readable = saved.is_none_or(|saved| postcard::from_bytes::<Saved>(&saved).is_ok());
-    if verdict != "ok" || !readable {
+    // Not `quick_check`: with an index that does not fit its table every later commit would fail.
+    let verdict: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+    if verdict != "ok" {
         return Err(rusqlite::Error::InvalidQuery.into());
     }
+    checkpoint(&connection)?;
     keep_log(&connection, false)?;
     Ok(connection)
+}
+
+/// What the last commit left, if there was one. What is not of this version or damaged is an error.
+pub(super) fn checkpoint(connection: &Connection) -> rusqlite::Result<Option<Checkpoint>> {
+    let blob: Option<Vec<u8>> =
+        connection.query_row("SELECT saved FROM checkpoint", [], |row| row.get(0)).optional()?;
+    let Some(blob) = blob else { return Ok(None) };
+    let saved = Saved::decode(&blob).ok_or(rusqlite::Error::InvalidQuery)?;
+    let (positions, anchors) = position::read(connection)?;
+    Ok(Some(Checkpoint { saved, positions, anchors }))
+}
+
+/// Leaves a row out that cannot be read, where the others are of use without it.
+pub(super) fn readable<T>(row: rusqlite::Result<T>) -> Option<rusqlite::Result<T>> {
+    match row {
+        Err(error) if is_unreadable(&error) => None,
+        row => Some(row),
+    }
+}
+
+/// Whether a value is none of its column, though the file is whole.
+fn is_unreadable(error: &rusqlite::Error) -> bool {
+    matches!(
+        error,
+        rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::Utf8Error(..)
+    )
 }
 
 /// Whether an error says that the file is no state of ours: worth setting it aside, unlike a full disk.
 fn is_damage(error: &rusqlite::Error) -> bool {
     match error {
         rusqlite::Error::InvalidQuery => true,
+        unreadable if is_unreadable(unreadable) => true,
         rusqlite::Error::SqliteFailure(failure, _) => {
             matches!(
                 failure.code,

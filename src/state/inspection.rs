@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::file::format_of;
-use super::{Error, FILE, FORMAT, connect};
+use super::{Error, FILE, FORMAT, connect, outbox};
 use crate::clock::Timestamp;
 use crate::source::Partition;
 
@@ -199,7 +199,7 @@ impl Inspection {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Makes a dead letter owed again; whether there was one of that id.
+    /// Makes a dead letter owed again, and with it the end of its incidents; whether there was one of that id.
     ///
     /// # Errors
     ///
@@ -208,7 +208,14 @@ impl Inspection {
         let query =
             "UPDATE outbox SET state = 'pending', attempts = 0, created_us = ?2, next_attempt_us = ?2, ended_us = NULL
              WHERE id = ?1 AND state = 'dead'";
-        Ok(connect(&self.path)?.execute(query, params![id, now.as_micros()])? > 0)
+        let mut connection = connect(&self.path)?;
+        let transaction = connection.transaction()?;
+        let found = transaction.execute(query, params![id, now.as_micros()])? > 0;
+        if found {
+            outbox::owe_the_end(&transaction, id)?;
+        }
+        transaction.commit()?;
+        Ok(found)
     }
 
     /// Forgets a dead letter; whether there was one of that id.

@@ -45,7 +45,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
         ],
     ),
     ("notifier", &["clock", "notification", "settings"]),
-    ("state", &["alert", "clock", "notification", "pipeline", "source", "watermark"]),
+    ("failpoint", &[]),
+    ("state", &["alert", "clock", "failpoint", "notification", "pipeline", "source", "watermark"]),
     ("metrics", &[]),
     ("web", &["clock", "daemon", "metrics", "pipeline", "state"]),
     (

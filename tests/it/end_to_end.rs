@@ -1,6 +1,7 @@
 //! The real program on real servers: from Kafka to the mail.
 
 mod backlog;
+mod crash;
 mod dataset;
 mod delivery;
 mod mails;
@@ -9,6 +10,8 @@ mod outage;
 mod pages;
 mod reload;
 mod restart;
+mod state_file;
+mod surroundings;
 mod topics;
 
 use std::fs;
@@ -70,7 +73,7 @@ impl Stage {
         self.produce_at(events, |event| event.at_millis)
     }
 
-    fn produce_at<'e>(
+    pub(crate) fn produce_at<'e>(
         &self,
         events: impl IntoIterator<Item = &'e Event>,
         recorded_millis: impl Fn(&Event) -> i64,

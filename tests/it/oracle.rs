@@ -3,6 +3,7 @@
 //! It sees the whole input at once, keeps nothing between ticks but the states of alerts, and sums from scratch.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use modelwatch::event::Task;
 use modelwatch::pattern;
@@ -33,16 +34,60 @@ enum Kind {
     Unlabelled,
 }
 
+/// A change of an alert. Times in seconds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Change {
+    pub(crate) at: i64,
+    pub(crate) since: i64,
+    pub(crate) rule: String,
+    pub(crate) labels: Labels,
+    pub(crate) change: String,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Change { at, since, rule, labels, change } = self;
+        write!(f, "{at:>5} since {since:>5} {rule} {labels:?} {change}")
+    }
+}
+
 /// What the oracle says.
 #[derive(Debug, Default)]
 pub(crate) struct Said {
-    /// `at since rule|model|segment change`, sorted.
-    pub(crate) transitions: Vec<String>,
+    /// Sorted by time.
+    pub(crate) transitions: Vec<Change>,
     /// Value and effective sample size at the end.
     pub(crate) readings: BTreeMap<(Labels, &'static str), (Option<f64>, f64)>,
     pub(crate) late_events: u64,
     pub(crate) duplicate_predictions: u64,
     pub(crate) expired_predictions: u64,
+}
+
+/// A notice: notifier and recipient, when it happened, the rule, and what happened.
+pub(crate) type Notice = ((String, String), i64, String, String);
+
+/// Which alerts a notice tells of, each with when its trouble began.
+pub(crate) type Alerts = BTreeSet<(Labels, i64)>;
+
+/// Changes of which people are told that something is wrong, and those that end it.
+pub(crate) const TROUBLE: [&str; 4] = ["firing", "repeated", "no data", "labels late"];
+const ENDS: [&str; 2] = ["resolved", "data back"];
+
+/// What is owed to whom for these changes, if every beginning is delivered: one notice for everything that a rule has to
+/// say of the same kind at the same instant. Receivers are notifier and recipient.
+pub(crate) fn owed(rules: &[Rule], receivers: &[(String, String)], changes: &[Change]) -> BTreeMap<Notice, Alerts> {
+    let mut owed: BTreeMap<Notice, Alerts> = BTreeMap::new();
+    for Change { at, since, rule, labels, change } in changes {
+        if !TROUBLE.contains(&change.as_str()) && !ENDS.contains(&change.as_str()) {
+            continue;
+        }
+        let notify = rules.iter().find(|known| known.name == *rule).map(|known| &known.notify);
+        for to in receivers.iter().filter(|(notifier, _)| notify.is_some_and(|notify| notify.contains(notifier))) {
+            let notice = (to.clone(), *at, rule.clone(), change.clone());
+            owed.entry(notice).or_default().insert((labels.clone(), *since));
+        }
+    }
+    owed
 }
 
 type Ticks = BTreeMap<i64, Vec<Kind>>;
@@ -234,7 +279,7 @@ impl Oracle<'_> {
         self.said.transitions = said;
     }
 
-    fn judge_series(&self, rule: &Rule, labels: &Labels, said: &mut Vec<String>) {
+    fn judge_series(&self, rule: &Rule, labels: &Labels, said: &mut Vec<Change>) {
         let none = Ticks::new();
         let ticks = self.series.get(labels).unwrap_or(&none);
         let is_exact = labels.1.is_none() && self.options.models.iter().any(|model| model.pattern == labels.0);
@@ -262,7 +307,8 @@ impl Oracle<'_> {
                 rate: headline == "prediction_rate",
             };
             for (change, since) in alert.step(rule, &step) {
-                said.push(format!("{:>5} since {since:>5} {} {labels:?} {change}", step.at, rule.name));
+                let (rule, change) = (rule.name.clone(), change.to_owned());
+                said.push(Change { at: step.at, since, rule, labels: labels.clone(), change });
             }
         }
     }

@@ -1,16 +1,15 @@
-//! The real program as a process, and what stands around it: a receiver of webhooks, Python, a deadline.
+//! The real program as a process, and what stands around it: Python, a deadline.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+pub(crate) use crate::faults::webhook::{Hook, Hooks};
 use crate::servers::program;
 
 /// Longest wait for anything; only a failing test waits so long.
@@ -79,10 +78,14 @@ impl Watch {
     }
 
     pub(crate) fn start_with(config: &Path, environment: &[(&str, &str)]) -> Watch {
-        let log = config.with_extension("log");
         let mut command = modelwatch(&["run"]);
-        command.arg(config).envs(environment.iter().copied()).stderr(File::create(&log).unwrap());
-        Watch { child: command.spawn().expect("a process"), log }
+        Watch::spawn(command.arg(config).envs(environment.iter().copied()), config)
+    }
+
+    /// Starts a command that becomes `run` with this configuration.
+    pub(crate) fn spawn(command: &mut Command, config: &Path) -> Watch {
+        let log = config.with_extension("log");
+        Watch { child: command.stderr(File::create(&log).unwrap()).spawn().expect("a process"), log }
     }
 
     pub(crate) fn log(&self) -> String {
@@ -137,6 +140,13 @@ impl Watch {
         self.exit_code()
     }
 
+    /// The same, with what it has logged.
+    #[track_caller]
+    pub(crate) fn end_with_log(mut self, signal: &str) -> (Option<i32>, String) {
+        self.signal(signal);
+        (self.exit_code(), self.log())
+    }
+
     #[track_caller]
     pub(crate) fn exit_code(&mut self) -> Option<i32> {
         eventually("the process ends", || self.child.try_wait().unwrap()).code()
@@ -161,84 +171,4 @@ fn get(address: &str, path: &str) -> (u16, String) {
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
-}
-
-/// One webhook as it came over the wire.
-#[derive(Clone, Debug)]
-pub(crate) struct Hook {
-    /// Names in lower case.
-    headers: Vec<(String, String)>,
-    pub(crate) body: String,
-}
-
-impl Hook {
-    #[track_caller]
-    pub(crate) fn header(&self, name: &str) -> &str {
-        let found = self.headers.iter().find(|(header, _)| header == name);
-        &found.unwrap_or_else(|| panic!("no header {name} in {:?}", self.headers)).1
-    }
-
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap()
-    }
-}
-
-/// A receiver of webhooks on loopback.
-pub(crate) struct Hooks {
-    pub(crate) url: String,
-    heard: Arc<Mutex<Vec<Hook>>>,
-    answer: Arc<AtomicU16>,
-}
-
-impl Hooks {
-    pub(crate) fn start() -> Hooks {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/hook", listener.local_addr().unwrap());
-        let hooks = Hooks { url, heard: Arc::default(), answer: Arc::new(AtomicU16::new(200)) };
-        let (heard, answer) = (Arc::clone(&hooks.heard), Arc::clone(&hooks.answer));
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let (heard, answer) = (Arc::clone(&heard), Arc::clone(&answer));
-                std::thread::spawn(move || while receive(&stream, &heard, &answer).is_some() {});
-            }
-        });
-        hooks
-    }
-
-    /// What it says from now on.
-    pub(crate) fn answer(&self, code: u16) {
-        self.answer.store(code, Ordering::SeqCst);
-    }
-
-    /// Everything so far, also what was refused.
-    pub(crate) fn heard(&self) -> Vec<Hook> {
-        self.heard.lock().unwrap().clone()
-    }
-
-    /// Waits until there are at least so many.
-    #[track_caller]
-    pub(crate) fn wait_for(&self, count: usize) -> Vec<Hook> {
-        eventually(&format!("{count} webhooks"), || Some(self.heard()).filter(|heard| heard.len() >= count))
-    }
-}
-
-/// One request; `None` at the end of the connection.
-fn receive(mut stream: &TcpStream, heard: &Mutex<Vec<Hook>>, answer: &AtomicU16) -> Option<()> {
-    let mut reader = BufReader::new(stream);
-    let mut headers = Vec::new();
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
-        match line.trim_end().split_once(": ") {
-            Some((name, value)) => headers.push((name.to_lowercase(), value.to_owned())),
-            None if line.trim_end().is_empty() => break,
-            None => {}
-        }
-    }
-    let length = headers.iter().find(|(name, _)| name == "content-length")?.1.parse().ok()?;
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
-    heard.lock().unwrap().push(Hook { headers, body: String::from_utf8(body).ok()? });
-    let code = answer.load(Ordering::SeqCst);
-    write!(stream, "HTTP/1.1 {code} As Told\r\nContent-Length: 0\r\n\r\n").ok()
 }

@@ -66,6 +66,20 @@ pub(crate) fn program(name: &str) -> Option<Command> {
     found.map(Command::new).or_else(|| left_out(name))
 }
 
+/// `unshare`, ready for a command that may mount what it likes without anybody else seeing it: as `root` of a user namespace
+/// of its own, or, for real devices, as the real one.
+#[track_caller]
+pub(crate) fn namespace(real_root: bool) -> Option<Command> {
+    let flags = if real_root { "-m" } else { "-rm" };
+    let works = program("unshare")?.args([flags, "true"]).output().is_ok_and(|tried| tried.status.success());
+    if !works {
+        return left_out(if real_root { "root" } else { "user namespaces" });
+    }
+    let mut command = program("unshare")?;
+    command.arg(flags);
+    Some(command)
+}
+
 fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }

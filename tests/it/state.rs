@@ -7,7 +7,7 @@ use modelwatch::clock::Timestamp;
 use modelwatch::notification::{Message, Receiver, Trouble, TroubleKind};
 use modelwatch::pipeline::Saved;
 use modelwatch::source::{Anchor, Partition, Seen};
-use modelwatch::state::{Commit, Error, Inspection, Mark, NotedTrouble, Reached, State};
+use modelwatch::state::{Commit, Error, Inspection, Mark, NotedTrouble, Outbox, Reached, State};
 use modelwatch::watermark::Frontier;
 
 fn at(secs: i64) -> Timestamp {
@@ -46,18 +46,11 @@ fn commit(state: &mut State, positions: &[(Partition, i64)], marks: &[Mark], mes
     )]);
     let saved = Saved::default();
     let commit = Commit {
-        now: at(100),
-        saved: &saved,
         positions,
-        seen: &[],
-        forgotten: &[],
         marks,
-        transitions: &[],
         messages: &messages.iter().collect::<Vec<_>>(),
-        undeliverable: &[],
-        held: &[],
         told: &told,
-        troubles: &[],
+        ..Commit::of(&saved, at(100))
     };
     state.commit(&commit).unwrap();
 }
@@ -171,7 +164,7 @@ fn notices_for_a_notifier_that_is_gone_are_dead_letters() {
     let directory = tempfile::tempdir().unwrap();
     let mut state = open(directory.path());
     commit(&mut state, &[], &[], &[message("a")]);
-    let outbox = state.outbox().unwrap();
+    let mut outbox = state.outbox().unwrap();
     assert_eq!(outbox.bury_unknown(&["oncall"], at(101)).unwrap(), 0);
     assert_eq!(outbox.bury_unknown(&["ops"], at(101)).unwrap(), 1);
     assert_eq!(outbox.counts().unwrap().dead, 1);
@@ -182,21 +175,8 @@ fn held_notices_wait_for_their_digest() {
     let directory = tempfile::tempdir().unwrap();
     let mut state = open(directory.path());
     let saved = Saved::default();
-    let (held, told) = ([message("a"), message("b")], BTreeMap::new());
-    let commit = Commit {
-        now: at(100),
-        saved: &saved,
-        positions: &[],
-        seen: &[],
-        forgotten: &[],
-        marks: &[],
-        transitions: &[],
-        messages: &[],
-        undeliverable: &[],
-        held: &held,
-        told: &told,
-        troubles: &[],
-    };
+    let held = [message("a"), message("b")];
+    let commit = Commit { held: &held, ..Commit::of(&saved, at(100)) };
     state.commit(&commit).unwrap();
     drop(state);
     let mut state = open(directory.path());
@@ -250,7 +230,8 @@ fn a_notice_that_cannot_be_read_blocks_nobody_and_a_clock_put_back_neither() {
     assert_eq!(outbox.counts().unwrap().dead, 1);
     outbox.retry("b", "451", at(100_000)).unwrap();
     assert!(outbox.next_due("oncall", at(99_000)).unwrap().is_none(), "its time has not come");
-    assert!(outbox.next_due("oncall", at(50_000)).unwrap().is_some(), "nobody waits for so long");
+    let mut restarted = state.outbox().unwrap();
+    assert!(restarted.next_due("oncall", at(50_000)).unwrap().is_some(), "nobody waits for so long");
 }
 
 #[test]
@@ -326,37 +307,64 @@ fn a_file_of_an_older_format_is_brought_up_to_date_by_its_owner_alone() {
     assert_eq!(open(old.path()).set_aside, None, "also the second time");
 }
 
-/// A commit at second 100 of nothing but positions.
-fn nothing<'c>(
-    saved: &'c Saved,
-    told: &'c BTreeMap<String, Vec<Receiver>>,
-    positions: &'c [(Partition, i64)],
-) -> Commit<'c> {
-    Commit {
-        now: at(100),
-        saved,
-        positions,
-        seen: &[],
-        forgotten: &[],
-        marks: &[],
-        transitions: &[],
-        messages: &[],
-        undeliverable: &[],
-        held: &[],
-        told,
-        troubles: &[],
-    }
+#[test]
+fn a_clock_that_is_put_back_by_an_hour_delays_no_notice() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut state = open(directory.path());
+    commit(&mut state, &[], &[], &[message("a")]);
+    let mut outbox = state.outbox().unwrap();
+    let due = |outbox: &mut Outbox, second: i64| outbox.next_due("oncall", at(second)).unwrap();
+    assert_eq!(due(&mut outbox, 100 - 3_600).unwrap().attempts, 0, "it was never tried: it is due");
+    assert!(outbox.first_attempts_due().unwrap());
+    assert!(due(&mut outbox, 100).is_some());
+    outbox.retry("a", "451", at(130)).unwrap();
+    assert!(due(&mut outbox, 110).is_none());
+    assert!(due(&mut outbox, 110 - 3_600).is_none(), "its wait is the same by the new clock");
+    let owed = due(&mut outbox, 130 - 3_600).unwrap();
+    assert_eq!((owed.attempts, owed.created), (1, at(100 - 3_600)), "and so is its age");
+    outbox.retry("a", "451", at(200)).unwrap();
+    let mut restarted = state.outbox().unwrap();
+    assert!(due(&mut restarted, 150 - 3_600).is_some(), "nobody saw the clock go back: rather soon than late");
+}
+
+#[test]
+fn a_held_notice_that_cannot_be_read_is_a_dead_letter_and_the_digest_goes_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut state = open(directory.path());
+    let saved = Saved::default();
+    let held = [message("a"), message("b")];
+    let commit = Commit { held: &held, ..Commit::of(&saved, at(100)) };
+    state.commit(&commit).unwrap();
+    let file = rusqlite::Connection::open(directory.path().join("modelwatch.db")).unwrap();
+    file.execute_batch("UPDATE outbox SET message = '?', id = CAST(x'ff' AS TEXT) WHERE id = 'a'").unwrap();
+    assert_eq!(state.held().unwrap(), [message("b")]);
+    state.release(&[message("digest")], at(200)).unwrap();
+    let counts = state.outbox().unwrap().counts().unwrap();
+    assert_eq!((counts.pending, counts.dead), (1, 1));
+}
+
+#[test]
+fn what_becomes_of_a_notice_is_noted_though_its_text_is_damaged() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut state = open(directory.path());
+    commit(&mut state, &[], &[], &[message("a")]);
+    let file = rusqlite::Connection::open(directory.path().join("modelwatch.db")).unwrap();
+    file.execute_batch("UPDATE outbox SET message = replace(message, '\"id\":\"a\"', '\"id\":\"x\"')").unwrap();
+    let mut outbox = state.outbox().unwrap();
+    let owed = outbox.next_due("oncall", at(100)).unwrap().unwrap();
+    outbox.sent(&owed.message.id, "250", at(101)).unwrap();
+    assert!(outbox.next_due("oncall", at(100)).unwrap().is_none(), "it would be sent for ever");
 }
 
 #[test]
 fn partitions_are_known_again_and_their_lag_is_seen() {
     let directory = tempfile::tempdir().unwrap();
-    let (mut state, saved, told) = (open(directory.path()), Saved::default(), BTreeMap::new());
+    let (mut state, saved) = (open(directory.path()), Saved::default());
     let anchor = Anchor { offset: 4, millis: -1, hash: u64::MAX - 5 };
     let positions = [(partition(3), 5), (partition(0), 7)];
     let seen =
         [Seen { partition: 0, end: Some(9), anchor: Some(anchor) }, Seen { partition: 1, end: None, anchor: None }];
-    state.commit(&Commit { seen: &seen, ..nothing(&saved, &told, &positions) }).unwrap();
+    state.commit(&Commit { seen: &seen, positions: &positions, ..Commit::of(&saved, at(100)) }).unwrap();
     let checkpoint = state.checkpoint().unwrap().unwrap();
     assert_eq!(checkpoint.anchors.into_iter().collect::<Vec<_>>(), [(partition(3), anchor)]);
     let outside = Inspection::open(directory.path()).unwrap().unwrap();
@@ -367,11 +375,11 @@ fn partitions_are_known_again_and_their_lag_is_seen() {
 #[test]
 fn marks_of_a_former_topic_are_forgotten_though_the_new_one_has_grown_beyond_them() {
     let directory = tempfile::tempdir().unwrap();
-    let (mut state, saved, told) = (open(directory.path()), Saved::default(), BTreeMap::new());
+    let (mut state, saved) = (open(directory.path()), Saved::default());
     commit(&mut state, &[(partition(0), 40)], &[mark(0, 10, 100), mark(0, 30, 300), mark(1, 30, 300)], &[]);
     let (forgotten, marks) = ([(partition(0), i64::MIN)], [mark(0, 0, -1_000)]);
     let positions = [(partition(0), 500)];
-    let commit = Commit { forgotten: &forgotten, marks: &marks, ..nothing(&saved, &told, &positions) };
+    let commit = Commit { forgotten: &forgotten, marks: &marks, positions: &positions, ..Commit::of(&saved, at(100)) };
     state.commit(&commit).unwrap();
     let left: Vec<(i32, i64)> = state
         .marks_since(Timestamp::MIN)
@@ -385,14 +393,14 @@ fn marks_of_a_former_topic_are_forgotten_though_the_new_one_has_grown_beyond_the
 #[test]
 fn troubles_are_logged_and_remembered_for_an_hour_and_seen_for_a_day() {
     let directory = tempfile::tempdir().unwrap();
-    let (mut state, saved, told) = (open(directory.path()), Saved::default(), BTreeMap::new());
+    let (mut state, saved) = (open(directory.path()), Saved::default());
     let noted = |second: i64, told: bool| NotedTrouble {
         trouble: Trouble::records_lost("t/0", (5, 9), Some((at(1), at(2))), at(second)),
         at: at(second),
         told,
     };
     let troubles = [noted(100, true), noted(200, false), noted(300, true), noted(400, false)];
-    state.commit(&Commit { troubles: &troubles, ..nothing(&saved, &told, &[]) }).unwrap();
+    state.commit(&Commit { troubles: &troubles, ..Commit::of(&saved, at(100)) }).unwrap();
     let lost = |second: i64| (TroubleKind::RecordsLost, "t/0".to_owned(), at(second));
     assert_eq!(state.troubles_told(at(0)).unwrap(), [lost(300)], "when it was told last");
     assert_eq!(state.troubles_told(at(300)).unwrap(), []);

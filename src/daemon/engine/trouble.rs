@@ -7,7 +7,7 @@ use super::{Engine, Parts};
 use crate::clock::Timestamp;
 use crate::daemon::trouble;
 use crate::notification::Trouble;
-use crate::source::{Fault, Gap, PartitionIndex, Polled};
+use crate::source::{Cause, Fault, Gap, PartitionIndex, Polled};
 
 /// Commits that fail for so long are told without the outbox, which cannot take it.
 const TELL_DIRECTLY_AFTER: Duration = Duration::from_secs(60);
@@ -29,6 +29,9 @@ impl Engine {
         let place = intake.partitions().get(index as usize);
         let trouble = place.and_then(|partition| trouble::of_gap(gap, partition, span, clock.now()));
         self.positions.jump(index, gap, intake);
+        if matches!(gap.cause, Cause::Recreated | Cause::Truncated) {
+            self.renew_snapshot();
+        }
         trouble.into_iter().for_each(|trouble| self.trouble(trouble));
     }
 
@@ -63,11 +66,12 @@ mod tests {
     use crate::clock::Clock;
     use crate::config::{Defaults, parse};
     use crate::daemon::intake::Intake;
+    use crate::daemon::snapshots::Snapshots;
     use crate::daemon::status::Published;
     use crate::daemon::trouble::Troubles;
     use crate::notification::{Receiver, Rendering};
     use crate::pipeline::Pipeline;
-    use crate::source::{Cause, Partition};
+    use crate::source::Partition;
     use crate::state::State;
 
     /// Stands still at so many seconds.
@@ -96,6 +100,7 @@ mod tests {
         let parts = Parts {
             intake,
             state,
+            snapshots: Snapshots::new(directory, config.snapshot_every),
             idle_after: config.idle_after,
             receivers: to.to_vec(),
             trouble_receivers: vec![to[1].clone()],

@@ -15,12 +15,12 @@ use crate::servers::{self, Kafka};
 const SOCKET_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A broker of this test's own: the others must not feel what is done to it.
-struct Broker(TempDir);
+pub(super) struct Broker(TempDir);
 
 impl Broker {
     /// `None` where tests with servers are left out.
     #[track_caller]
-    fn start() -> Option<(Broker, Kafka)> {
+    pub(super) fn start() -> Option<(Broker, Kafka)> {
         servers::kafka()?;
         let broker = Broker(tempfile::tempdir().unwrap());
         let exports = broker.does("start");
@@ -39,7 +39,7 @@ impl Broker {
     }
 
     #[track_caller]
-    fn does(&self, verb: &str) -> String {
+    pub(super) fn does(&self, verb: &str) -> String {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka");
         let run = Command::new(script).arg(verb).env("MODELWATCH_TEST_DIR", self.0.path()).output().unwrap();
         assert!(run.status.success(), "{verb}: {}", String::from_utf8_lossy(&run.stderr));

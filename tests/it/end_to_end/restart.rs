@@ -1,6 +1,7 @@
 //! Ends and restarts at any point change nothing of what is told.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
@@ -18,7 +19,7 @@ rows = sqlite3.connect(sys.argv[1]).execute('SELECT * FROM transition_log ORDER 
 print(json.dumps([row[1:] for row in rows]))";
 
 /// The transitions in a state file, read by another program; `None` without it.
-fn transitions(state: &Path) -> Option<String> {
+pub(super) fn transitions(state: &Path) -> Option<String> {
     python(&["-c", LOG, state.join("modelwatch.db").to_str()?], b"")
 }
 
@@ -37,29 +38,69 @@ fn ids(hooks: &[Hook]) -> Vec<String> {
     ids
 }
 
+/// What becomes of the snapshot of the join table between an end and the next start.
+#[derive(Clone, Copy, PartialEq)]
+enum Snapshots {
+    /// None is made while the daemon runs.
+    Seldom,
+    /// One is made every second.
+    Often,
+    /// One is made every second, and then broken.
+    Broken,
+}
+
+/// Breaks the snapshot in a state directory, if there is one.
+fn break_snapshot(state: &Path) -> bool {
+    let files = fs::read_dir(state).unwrap().map(|entry| entry.unwrap().path());
+    let Some(snapshot) = files.into_iter().find(|path| path.extension().is_some_and(|kind| kind == "snapshot")) else {
+        return false;
+    };
+    let mut bytes = fs::read(&snapshot).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&snapshot, bytes).unwrap();
+    true
+}
+
 /// Ends the daemon by `signal` at all of [`ENDS`] and compares with one that is left in peace.
 #[track_caller]
-fn check(name: &str, signal: &str) {
+fn check(name: &str, signal: &str, snapshots: Snapshots) {
     let (Some(stage), Some(mail)) = (Stage::set(name), servers::mail()) else { return };
     let (data, hooks, calm_hooks) = (Dataset::recent(), Hooks::start(), Hooks::start());
     let notifiers = |url: &str, to: &str| format!("[notifier.ops.webhook]\nurl = '{url}'\n{}", email(&mail, to));
     let rest = rules(&stage.name, "['oncall', 'ops']") + &notifiers(&hooks.url, "['oncall@example.test']");
-    let config = stage.configure(&rest);
+    let every = if snapshots == Snapshots::Seldom { "1h" } else { "1s" };
+    let head = stage.head().replace("[state]\n", &format!("[state]\nsnapshot_every = '{every}'\n"));
+    let config = write(&stage.folder.path().join("modelwatch.toml"), &(head + &rest));
     let calm = stage.head().replace("/state'", "/calm'")
         + &rules(&stage.name, "['ops']")
         + &format!("[notifier.ops.webhook]\nurl = '{}'\n", calm_hooks.url);
     let calm = write(&stage.folder.path().join("calm.toml"), &calm);
 
-    let (mut begin, mut produced) = (0, 0);
+    let (mut begin, mut produced, mut broken) = (0, 0, 0);
     for end in ENDS {
         let watch = Watch::start(&config);
         produced += stage.produce(data.between(begin, end));
         begin = end;
         watch.has_committed(produced);
+        if snapshots != Snapshots::Seldom {
+            watch.says("the join is saved");
+        }
         let code = watch.end(signal);
         assert_eq!(code, if signal == "TERM" { Some(0) } else { None });
+        let state = stage.folder.path().join("state");
+        if snapshots == Snapshots::Broken && break_snapshot(&state) {
+            broken += 1;
+        }
     }
     let watch = Watch::start(&config);
+    match snapshots {
+        Snapshots::Often => watch.says("the join is read from its snapshot"),
+        Snapshots::Broken => watch.says("The snapshot of the join is damaged or missing"),
+        Snapshots::Seldom if signal == "TERM" => watch.says("the join is read from its snapshot"),
+        Snapshots::Seldom => {}
+    }
+    assert!(snapshots != Snapshots::Broken || broken > 0);
     let calm = Watch::start(&calm);
     let (disturbed, expected) = (outcome(&watch, produced), outcome(&calm, produced));
     assert_eq!(disturbed, expected);
@@ -85,12 +126,51 @@ fn check(name: &str, signal: &str) {
 
 #[test]
 fn ends_in_order_change_nothing() {
-    check("sigterm", "TERM");
+    check("sigterm", "TERM", Snapshots::Seldom);
 }
 
 #[test]
 fn sudden_ends_change_nothing() {
-    check("sigkill", "KILL");
+    check("sigkill", "KILL", Snapshots::Seldom);
+}
+
+#[test]
+fn sudden_ends_change_nothing_where_the_join_is_saved_all_the_time() {
+    check("sigkill-often", "KILL", Snapshots::Often);
+}
+
+#[test]
+fn a_broken_snapshot_changes_nothing() {
+    check("sigkill-broken", "KILL", Snapshots::Broken);
+}
+
+/// The state of a running daemon is lost, and it finds out again what it knew.
+#[test]
+fn a_damaged_state_file_is_computed_anew_from_the_topics_and_told() {
+    let Some(stage) = Stage::set("damaged") else { return };
+    let (data, hooks) = (Dataset::recent(), Hooks::start());
+    let rest = rules(&stage.name, "['ops']") + &format!("[notifier.ops.webhook]\nurl = '{}'\n", hooks.url);
+    let config = stage.configure(&rest);
+    let watch = Watch::start(&config);
+    let produced = stage.produce(data.between(0, 2_400));
+    let firing = hooks.wait_for(1)[0].clone();
+    watch.has_committed(produced);
+    let before = outcome(&watch, produced);
+    assert_eq!(watch.end("KILL"), None);
+    fs::write(stage.folder.path().join("state/modelwatch.db"), "no database at all").unwrap();
+    // Where it begins the first time does not matter: this is not the first time.
+    let text = fs::read_to_string(&config).unwrap().replace("start = 'earliest'", "start = 'latest'");
+    fs::write(&config, text).unwrap();
+    let watch = Watch::start(&config);
+    let after = outcome(&watch, produced);
+    assert_eq!(after["counts"], before["counts"]);
+    assert_eq!(after["models"], before["models"]);
+    let heard = hooks.wait_for(3);
+    let kinds: Vec<Value> = heard[1..].iter().map(|hook| hook.json()["kind"].clone()).collect();
+    assert!(kinds.contains(&"trouble".into()), "{kinds:?}");
+    let again = heard[1..].iter().find(|hook| hook.json()["kind"] == "alert").expect("told again");
+    assert_eq!(again.header("idempotency-key"), firing.header("idempotency-key"), "it is the same incident");
+    assert_eq!(watch.end("TERM"), Some(0));
 }
 
 #[test]
