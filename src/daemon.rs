@@ -17,7 +17,9 @@ pub mod snapshots;
 pub mod status;
 pub mod systemd;
 pub mod trouble;
+mod waiting;
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -256,7 +258,7 @@ struct Beginning {
 impl Beginning {
     /// Restores the core, waits for the source, then runs the engine until the end.
     fn run(self) -> anyhow::Result<()> {
-        let Beginning { config, state, notifiers, mut troubles, clock, published, bell, stopping, next_reload } = self;
+        let Beginning { config, state, notifiers, troubles, clock, published, bell, stopping, next_reload } = self;
         let watchdog = systemd::Watchdog::from_environment();
         let beat = || {
             published.beat();
@@ -268,16 +270,32 @@ impl Beginning {
         };
         let mut intake =
             Intake::new(crate::pipeline::Pipeline::new(config.pipeline.clone(), state.key()), config.mapping.clone());
-        let restart = restart::Restart { config: &config, keep_waiting: &keep_waiting, now: clock.now() };
-        let (source, transitions) = restart.resume(&state, &mut intake, &mut troubles)?;
-        let positions = source.positions();
         let receivers = delivery::receivers(&notifiers);
+        let trouble_receivers = trouble::receivers(&receivers, config.notices.trouble.as_deref());
+        let waiting = waiting::Waiting {
+            troubles: RefCell::new(troubles),
+            brokers: config.source.brokers.join(", "),
+            to: trouble_receivers.clone(),
+            rendering: rendering(&config),
+            outbox: || state.outbox(),
+            bell: Arc::clone(&bell),
+        };
+        let restart = restart::Restart {
+            config: &config,
+            keep_waiting: &keep_waiting,
+            clock: &*clock,
+            troubles: &waiting.troubles,
+            waits: &|since| waiting.goes_on(since, clock.now()),
+        };
+        let (source, transitions) = restart.resume(&state, &mut intake)?;
+        let troubles = waiting.troubles.into_inner();
+        let positions = source.positions();
         let parts = Parts {
             intake,
             state,
             snapshots: Snapshots::new(&config.state_directory, config.snapshot_every),
             idle_after: config.idle_after,
-            trouble_receivers: trouble::receivers(&receivers, config.notices.trouble.as_deref()),
+            trouble_receivers,
             receivers,
             troubles,
             rendering: rendering(&config),

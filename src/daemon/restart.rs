@@ -1,6 +1,7 @@
 //! Going on after a stop: the checkpoint's state, the join table rebuilt from the source, then the source at the
 //! checkpoint's positions.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use super::intake::Intake;
 use super::topics;
 use super::trouble::Troubles;
 use crate::alert::Transition;
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::notification::Trouble;
 use crate::pipeline::{Model, Pipeline};
@@ -28,8 +29,12 @@ pub(super) struct Restart<'r> {
     pub(super) config: &'r Config,
     /// Says whether to go on waiting; called at least every second or so.
     pub(super) keep_waiting: &'r dyn Fn() -> bool,
-    /// When it is.
-    pub(super) now: Timestamp,
+    /// Where the time comes from.
+    pub(super) clock: &'r dyn Clock,
+    /// What is wrong.
+    pub(super) troubles: &'r RefCell<Troubles>,
+    /// Called while the source is waited for, with since when.
+    pub(super) waits: &'r dyn Fn(Timestamp),
 }
 
 impl Restart<'_> {
@@ -37,12 +42,7 @@ impl Restart<'_> {
     /// configuration says, or, if a damaged one was set aside, so far back that everything can be computed again.
     ///
     /// Gives the transitions of alerts that nobody watches any more.
-    pub(super) fn resume(
-        &self,
-        state: &State,
-        intake: &mut Intake,
-        troubles: &mut Troubles,
-    ) -> anyhow::Result<(Kafka, Vec<Transition>)> {
+    pub(super) fn resume(&self, state: &State, intake: &mut Intake) -> anyhow::Result<(Kafka, Vec<Transition>)> {
         let Some(checkpoint) = state.checkpoint()? else {
             let mut config = self.config.source.clone();
             if state.set_aside.is_some() {
@@ -67,7 +67,7 @@ impl Restart<'_> {
         // Offsets of a former topic mean nothing in the one that was made anew.
         let anew: HashSet<Partition> = source.made_anew().into_iter().collect();
         let resume = |partition: &Partition| resume(partition).filter(|_| !anew.contains(partition));
-        self.rebuild(state, intake, source.partitions(), &resume, troubles)?;
+        self.rebuild(state, intake, source.partitions(), &resume)?;
         Ok((source, ended))
     }
 
@@ -95,7 +95,12 @@ impl Restart<'_> {
     ) -> anyhow::Result<Kafka> {
         let (topics, headers) = (topics(self.config), &self.config.mapping.headers);
         let opening = Opening { topics: &topics, headers, resume, anchor, range: None, until };
-        Ok(Kafka::open(config, &opening, self.keep_waiting)?)
+        let since = self.clock.now();
+        let keep_waiting = || {
+            (self.waits)(since);
+            (self.keep_waiting)()
+        };
+        Ok(Kafka::open(config, &opening, &keep_waiting)?)
     }
 
     /// Reads from the snapshot, or else from the marks, up to the checkpoint's positions, into the join table only.
@@ -105,10 +110,9 @@ impl Restart<'_> {
         intake: &mut Intake,
         partitions: &[Partition],
         positions: Offsets<'_>,
-        troubles: &mut Troubles,
     ) -> anyhow::Result<()> {
         let mut marks = self.marks(state, intake)?;
-        if let Some(snapshot) = self.read_snapshot(state, intake, troubles)? {
+        if let Some(snapshot) = self.read_snapshot(state, intake)? {
             // Beyond its position a partition was another one.
             for mark in snapshot.into_iter().filter(|mark| positions(&mark.partition) >= Some(mark.next_offset)) {
                 let known = marks.entry(mark.partition.clone()).or_default();
@@ -145,7 +149,7 @@ impl Restart<'_> {
                     let known = first(partition).map(|frontier| frontier.newest);
                     self.incomplete(partition, known.zip(first_time(&polled, gap.partition)))
                 });
-                missing.into_iter().for_each(|trouble| troubles.note(trouble, self.now));
+                missing.into_iter().for_each(|trouble| self.note(trouble));
             }
             for mut record in polled.batch.records() {
                 let Some(number) = number(record.partition) else { continue };
@@ -169,11 +173,15 @@ impl Restart<'_> {
         Ok(())
     }
 
+    fn note(&self, trouble: Trouble) {
+        self.troubles.borrow_mut().note(trouble, self.clock.now());
+    }
+
     /// What people are told of records that are gone; `span` is when they were written, as far as that is known.
     fn incomplete(&self, partition: &Partition, span: Option<(Timestamp, Timestamp)>) -> Trouble {
         let models: Vec<&str> = self.config.pipeline.models.iter().map(|model| model.pattern.as_str()).collect();
         let place = format!("{}/{}", partition.topic, partition.number);
-        Trouble::join_incomplete(&place, &models, span.filter(|(from, to)| from < to), self.now)
+        Trouble::join_incomplete(&place, &models, span.filter(|(from, to)| from < to), self.clock.now())
     }
 
     /// The marks from which the whole join can be rebuilt, by partition.
@@ -188,12 +196,7 @@ impl Restart<'_> {
 
     /// Fills the join table from the snapshot; gives the positions that it goes on from. A snapshot that cannot be used is
     /// set aside: the source has it all, as far as its retention goes.
-    fn read_snapshot(
-        &self,
-        state: &State,
-        intake: &mut Intake,
-        troubles: &mut Troubles,
-    ) -> anyhow::Result<Option<Vec<Mark>>> {
+    fn read_snapshot(&self, state: &State, intake: &mut Intake) -> anyhow::Result<Option<Vec<Mark>>> {
         let Some(named) = state.snapshot()? else { return Ok(None) };
         match self.fill(&named.file, &mut intake.pipeline) {
             Ok(marks) => {
@@ -206,7 +209,7 @@ impl Restart<'_> {
                 let aside =
                     state.forget_snapshot(true)?.map_or_else(String::new, |aside| format!("; it is kept as {aside}"));
                 let reason = format!("{problem}{aside}");
-                troubles.note(Trouble::snapshot_damaged(&named.file, &reason, self.now), self.now);
+                self.note(Trouble::snapshot_damaged(&named.file, &reason, self.clock.now()));
                 Ok(None)
             }
         }

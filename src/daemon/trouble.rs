@@ -33,6 +33,13 @@ struct Told {
     meanwhile: u64,
 }
 
+impl Told {
+    /// Whether it is too early to tell it again. A clock that was put back makes nothing wait.
+    fn is_recent(&self, now: Timestamp) -> bool {
+        self.at <= now && now.since(self.at) < AGAIN_AFTER
+    }
+}
+
 impl Troubles {
     /// Nothing is wrong. `told` is what an earlier process has told lately: kind, place and when.
     pub fn new(told: Vec<(TroubleKind, String, Timestamp)>) -> Troubles {
@@ -63,13 +70,17 @@ impl Troubles {
         meanwhile.map(|meanwhile| Telling { trouble, meanwhile })
     }
 
-    /// How often it came since it was told; `None` if it is too early to tell it again. A clock that was put back makes
-    /// nothing wait.
+    /// Whether it would be told now.
+    pub(super) fn is_new(&self, trouble: &Trouble, now: Timestamp) -> bool {
+        let told = self.told.get(&(trouble.kind, trouble.place.clone()));
+        !told.is_some_and(|told| told.is_recent(now))
+    }
+
+    /// How often it came since it was told; `None` if it is too early to tell it again.
     fn is_due(&mut self, trouble: &Trouble, now: Timestamp) -> Option<u64> {
-        let recent = |told: &Told| told.at <= now && now.since(told.at) < AGAIN_AFTER;
         let place = (trouble.kind, trouble.place.clone());
         if let Some(told) = self.told.get_mut(&place) {
-            if recent(told) {
+            if told.is_recent(now) {
                 told.meanwhile += 1;
                 return None;
             }
@@ -78,7 +89,7 @@ impl Troubles {
             return Some(meanwhile);
         }
         if self.told.len() >= PLACES_MAX {
-            self.told.retain(|_, told| recent(told));
+            self.told.retain(|_, told| told.is_recent(now));
         }
         let has_room = self.told.len() < PLACES_MAX;
         if has_room {

@@ -278,6 +278,13 @@ impl Kafka {
         Ok(())
     }
 
+    /// A client that stands still is made anew.
+    fn revive(&mut self, now: Instant) -> Result<(), Error> {
+        let Some(at) = self.positions.iter().position(|position| position.is_stuck(now)) else { return Ok(()) };
+        let Partition { topic, number } = &self.partitions[at];
+        self.reconnect(&format!("records that are in {topic}/{number} do not come"))
+    }
+
     /// Begins anew with a fresh client at our own positions.
     fn reconnect(&mut self, reason: &str) -> Result<(), Error> {
         self.faults.push(Fault::Renewed { reason: reason.to_owned() });
@@ -309,9 +316,7 @@ impl Source for Kafka {
         let now = Instant::now();
         self.look_for_silent(now);
         self.faults.extend(self.watch.unreachable(now, &self.config.brokers));
-        if self.positions.iter().any(|position| position.is_stuck(now)) {
-            self.reconnect("records that are there do not come")?;
-        }
+        self.revive(now)?;
         for ((partition, position), was_finished) in self.partitions.iter().zip(&self.positions).zip(finished) {
             if position.is_finished() && !was_finished {
                 self.client.pause(partition);
@@ -353,5 +358,77 @@ impl Source for Kafka {
             (done + read, total + length)
         };
         self.ranged.then(|| self.positions.iter().fold((0, 0), sum))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::ClientConfig;
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
+
+    use super::position::Observation;
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(40);
+
+    fn produce(cluster: &MockCluster<'static, DefaultProducerContext>, numbers: std::ops::Range<i64>) {
+        let mut client = ClientConfig::new();
+        let producer: BaseProducer = client.set("bootstrap.servers", cluster.bootstrap_servers()).create().unwrap();
+        for number in numbers {
+            producer.send(BaseRecord::<str, str>::to("t").payload(&format!("v{number}"))).unwrap();
+        }
+        producer.flush(PATIENCE).unwrap();
+    }
+
+    /// Polls until `last` has come; gives the offsets in their order, and the faults.
+    fn poll_until(kafka: &mut Kafka, last: i64) -> (Vec<i64>, Vec<Fault>) {
+        let (mut offsets, mut faults, begun) = (Vec::new(), Vec::new(), Instant::now());
+        while offsets.last() != Some(&last) {
+            assert!(begun.elapsed() < PATIENCE, "only {offsets:?}");
+            let polled = kafka.poll(Duration::from_millis(50)).unwrap();
+            offsets.extend(polled.batch.records().map(|record| record.offset));
+            faults.extend(polled.faults);
+        }
+        (offsets, faults)
+    }
+
+    #[test]
+    fn a_client_that_fails_or_stands_still_is_made_anew_and_told_and_nothing_comes_twice() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("t", 1, 1).unwrap();
+        let config = Config {
+            brokers: vec![cluster.bootstrap_servers()],
+            group_id: "g".to_owned(),
+            start: Start::Earliest,
+            password: None,
+            librdkafka: Vec::new(),
+        };
+        let topics = ["t".to_owned()];
+        let opening =
+            Opening { topics: &topics, headers: &[], resume: &|_| None, anchor: &|_| None, range: None, until: None };
+        let mut kafka = Kafka::open(&config, &opening, &|| true).unwrap();
+        produce(&cluster, 0..10);
+        assert_eq!(poll_until(&mut kafka, 9), ((0..10).collect(), Vec::new()));
+
+        kafka.cope_with(&KafkaError::MessageConsumptionFatal(RDKafkaErrorCode::UnknownMemberId)).unwrap();
+        produce(&cluster, 10..20);
+        let (offsets, faults) = poll_until(&mut kafka, 19);
+        assert_eq!(offsets, (10..20).collect::<Vec<i64>>());
+        assert!(
+            matches!(faults.as_slice(), [Fault::Renewed { reason }] if reason.contains("UnknownMember")),
+            "{faults:?}"
+        );
+
+        let lag = Observation { log_end: 30, next_fetch: 20, queue_empty: true, live: true, cluster_live: true };
+        let now = Instant::now();
+        kafka.positions[0].observe(lag, now);
+        kafka.revive(now + Duration::from_secs(59)).unwrap();
+        assert_eq!(kafka.faults, []);
+        kafka.revive(now + Duration::from_secs(60)).unwrap();
+        produce(&cluster, 20..30);
+        let (offsets, faults) = poll_until(&mut kafka, 29);
+        assert_eq!(offsets, (20..30).collect::<Vec<i64>>());
+        assert_eq!(faults, [Fault::Renewed { reason: "records that are in t/0 do not come".to_owned() }]);
     }
 }

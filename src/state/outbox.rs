@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
-use super::Error;
+use super::{Error, NotedTrouble};
 use crate::clock::{Timestamp, micros};
 use crate::notification::{self, Message};
 
@@ -124,6 +124,23 @@ fn give_up_alone(transaction: &Transaction<'_>, id: &str, now: Timestamp) -> Res
 impl Outbox {
     pub(super) fn new(connection: Connection) -> Outbox {
         Outbox(connection, Timestamp::MIN)
+    }
+
+    /// Logs troubles and owes what tells of them, beside the engine's commits: before there is an engine.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses; then nothing has changed.
+    pub fn tell(&mut self, troubles: &[NotedTrouble], messages: &[Message], now: Timestamp) -> Result<(), Error> {
+        let transaction = self.0.transaction()?;
+        for noted in troubles {
+            super::trouble::write(&transaction, noted)?;
+        }
+        for message in messages {
+            insert(&transaction, message, now)?;
+        }
+        transaction.commit()?;
+        Ok(())
     }
 
     /// The next notice of a notifier that is due. One that cannot be read becomes a dead letter.

@@ -54,26 +54,4 @@ impl State {
         let rows = rows.collect::<Result<Vec<_>, _>>()?;
         Ok(rows.into_iter().filter_map(|(kind, place, at)| Some((kind?, place, at))).collect())
     }
-
-    /// Makes the log of troubles and the messages that tell of them durable, without a checkpoint: before there is one.
-    ///
-    /// # Errors
-    ///
-    /// If SQLite refuses; then nothing has changed.
-    pub fn tell(
-        &mut self,
-        troubles: &[NotedTrouble],
-        messages: &[crate::notification::Message],
-        now: Timestamp,
-    ) -> Result<(), Error> {
-        let transaction = self.connection.transaction()?;
-        for trouble in troubles {
-            write(&transaction, trouble)?;
-        }
-        for message in messages {
-            super::outbox::insert(&transaction, message, now)?;
-        }
-        transaction.commit()?;
-        Ok(())
-    }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use modelwatch::clock::Timestamp;
 use modelwatch::source::kafka::{Config, Kafka, Opening, Start};
-use modelwatch::source::{Cause, Gap, Partition, Polled, Source};
+use modelwatch::source::{Anchor, Cause, Gap, Partition, Polled, Source};
 use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::mocking::MockCluster;
@@ -185,6 +185,40 @@ fn a_partition_that_was_cut_back_is_a_gap() {
     let mut seen = Seen::default();
     poll_until(&mut open(&config(&cluster, Start::Latest), &|_| Some(50)), &mut seen, |_, polled| polled.at_end == [0]);
     assert_eq!(seen.gaps, [Gap { partition: Some(0), from: 50, to: 10, cause: Cause::Truncated }]);
+}
+
+/// Reads a topic of ten records of which five were read, as it is known by `anchor`; gives the first offset and the gaps.
+fn resume_by(cluster: &Cluster, anchor: Anchor) -> (i64, Vec<Gap>) {
+    let opening = Opening {
+        topics: &["t".to_owned()],
+        headers: &[],
+        resume: &|_| Some(5),
+        anchor: &|_| Some(anchor),
+        range: None,
+        until: None,
+    };
+    let mut kafka = Kafka::open(&config(cluster, Start::Latest), &opening, &|| true).unwrap();
+    assert_eq!(kafka.positions(), [5], "before a gap that is not told yet");
+    let mut seen = Seen::default();
+    poll_until(&mut kafka, &mut seen, |_, polled| polled.at_end == [0]);
+    (seen.records.keys().next().unwrap().1, seen.gaps)
+}
+
+#[test]
+fn a_topic_is_known_again_by_a_record_that_was_read() {
+    let cluster = cluster(1);
+    produce(&cluster, "none", 1, 0..10);
+    let mut kafka = open(&config(&cluster, Start::Earliest), &|_| None);
+    let mut anchor = None;
+    poll_until(&mut kafka, &mut Seen::default(), |_, polled| {
+        anchor = polled.seen.first().and_then(|seen| seen.anchor).or(anchor);
+        polled.at_end == [0]
+    });
+    let anchor = anchor.expect("it comes with the first record");
+    assert_eq!(anchor.offset, 0);
+    assert_eq!(resume_by(&cluster, anchor), (5, Vec::new()));
+    let anew = Gap { partition: Some(0), from: 5, to: 0, cause: Cause::Recreated };
+    assert_eq!(resume_by(&cluster, Anchor { hash: anchor.hash + 1, ..anchor }), (0, vec![anew]));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -9,6 +10,9 @@ use super::restart::outcome;
 use super::{Dataset, Stage, rules, write};
 use crate::process::{Hooks, Watch};
 use crate::servers::{self, Kafka};
+
+/// How long the client waits for an answer.
+const SOCKET_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A broker of this test's own: the others must not feel what is done to it.
 pub(super) struct Broker(TempDir);
@@ -54,17 +58,28 @@ fn a_broker_that_is_killed_and_comes_back_changes_nothing() {
     let Some((broker, kafka)) = Broker::start() else { return };
     let (stage, data, hooks, calm_hooks) =
         (Stage::on(kafka, "outage"), Dataset::recent(), Hooks::start(), Hooks::start());
-    let told =
-        |hooks: &Hooks| rules(&stage.name, "['ops']") + &format!("[notifier.ops.webhook]\nurl = '{}'\n", hooks.url);
+    let timeout = format!("[source.kafka.librdkafka]\n'socket.timeout.ms' = '{}'\n", SOCKET_TIMEOUT.as_millis());
+    let told = |hooks: &Hooks| {
+        rules(&stage.name, "['ops']") + &format!("[notifier.ops.webhook]\nurl = '{}'\n{timeout}", hooks.url)
+    };
     let watch = Watch::start(&stage.configure(&told(&hooks)));
     let (mut begin, mut produced) = (0, 0);
-    for end in [2_150, 4_530, 9_999] {
+    for end in [2_150, 4_530] {
         produced += stage.produce(data.between(begin, end));
         begin = end;
         watch.has_committed(produced);
         broker.does("kill");
         broker.does("start");
     }
+    // It does not answer for longer than the client waits for an answer, while load runs.
+    broker.does("freeze");
+    produced += std::thread::scope(|scope| {
+        let load = scope.spawn(|| stage.produce(data.between(begin, 9_999)));
+        std::thread::sleep(3 * SOCKET_TIMEOUT);
+        broker.does("thaw");
+        load.join().unwrap()
+    });
+    watch.has_committed(produced);
     let calm = stage.head().replace("/state'", "/calm'") + &told(&calm_hooks);
     let calm = Watch::start(&write(&stage.folder.path().join("calm.toml"), &calm));
     assert_eq!(outcome(&watch, produced), outcome(&calm, produced));
