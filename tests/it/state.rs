@@ -355,3 +355,16 @@ fn what_becomes_of_a_notice_is_noted_though_its_text_is_damaged() {
     outbox.sent(&owed.message.id, "250", at(101)).unwrap();
     assert!(outbox.next_due("oncall", at(100)).unwrap().is_none(), "it would be sent for ever");
 }
+
+#[test]
+fn a_damaged_trigger_is_damage_and_a_table_of_somebody_else_is_none() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(open(directory.path()));
+    let change = |query: &str| {
+        rusqlite::Connection::open(directory.path().join("modelwatch.db")).unwrap().execute_batch(query).unwrap();
+    };
+    change("CREATE TABLE notes (text TEXT)");
+    assert!(open(directory.path()).set_aside.is_none());
+    change("PRAGMA writable_schema = 1; UPDATE sqlite_schema SET sql = replace(sql, 'old.number', 'old_number')");
+    assert!(open(directory.path()).set_aside.is_some());
+}
