@@ -324,7 +324,7 @@ fn start_reader(
             if partitions.len() != source.partitions().len() {
                 partitions = Arc::from(source.partitions());
             }
-            if inbox.send(Input::Polled(polled, Arc::clone(&partitions), polled_at)).is_err() {
+            if inbox.send(Input::Polled(Box::new(polled), Arc::clone(&partitions), polled_at)).is_err() {
                 return;
             }
             if let Some(positions) = published.take_positions() {

@@ -22,6 +22,7 @@ mod fingerprint;
 mod image;
 mod outcome;
 mod row;
+mod seal;
 mod table;
 mod window;
 
@@ -29,13 +30,13 @@ use std::collections::HashMap;
 
 use smallvec::SmallVec;
 
-use crate::clock::{Tick, TickGrid, Timestamp};
-use entry::{Entry, Found, label_order, labelled, order, predicted, unlabelled};
+use crate::clock::{TickGrid, Timestamp};
+use entry::{Entry, Found, label_order, labelled, order, predicted};
 pub use fingerprint::{Fingerprint, Fingerprinter};
 pub use image::{Image, Renumber};
 pub use outcome::{Answer, Change, Meaning, Outcome, Sample, Truth};
 use row::{EXPIRED, LABELLED, LabelRow, PredictionRow, REPEATED, SETTLED};
-use table::{Address, ChunkId, Row, Table};
+use table::{Address, Row, Table};
 pub use window::Window;
 use window::later;
 
@@ -321,125 +322,8 @@ impl Join {
         out.push(labelled(entry, found, true));
     }
 
-    /// Lets go of what the end of `tick` puts out of reach; predictions without a label expire.
-    pub fn seal(&mut self, tick: Tick, end: Timestamp, meaning: &impl Meaning, out: &mut Vec<Change>) {
-        // Labels first: what became of them is told by the predictions that are still there.
-        for chunk in self.labels.due(tick) {
-            self.retire_labels(chunk, end, meaning);
-        }
-        for chunk in self.predictions.due(tick) {
-            self.expire_predictions(chunk, end, meaning, out);
-        }
-        self.predictions.close(tick);
-        self.labels.close(tick);
-        self.sealed = end;
-    }
-
     /// For how long a label waits for its prediction.
     fn early_micros(&self, model: Option<u32>) -> i64 {
         model.map_or(self.unnamed_early_micros, |model| self.windows[model as usize].early_micros)
-    }
-
-    fn retire_labels(&mut self, chunk: ChunkId, end: Timestamp, meaning: &impl Meaning) {
-        let mut again: Option<Timestamp> = None;
-        for address in self.labels.live(chunk) {
-            let label = self.labels.row(address);
-            let due = later(self.labels.at(address), self.early_micros(label.model()));
-            if due < end {
-                self.retire(address, label, end, meaning);
-                self.labels.remove(address);
-            } else {
-                again = Some(again.map_or(due, |other| other.min(due)));
-            }
-        }
-        if !self.labels.free_if_empty(chunk) {
-            self.labels.look_at(chunk, again.unwrap_or(end));
-        }
-    }
-
-    /// Counts what became of a label, and settles the predictions that have it.
-    fn retire(&mut self, address: Address, label: LabelRow, end: Timestamp, meaning: &impl Meaning) {
-        let at = self.labels.at(address);
-        let [mut used, mut in_time, mut known] = [false; 3];
-        for prediction in self.predictions.find(label.fingerprint()) {
-            let entry = self.entry(prediction);
-            let model = meaning.model_of(entry.sample.slice);
-            // What lies beyond the end may have been read already or not: it must not count.
-            if entry.at >= end || label.model().is_some_and(|own| own != model) {
-                continue;
-            }
-            known = true;
-            in_time |= self.windows[model as usize].holds(entry.at, at);
-            let may_have_it = entry.has(LABELLED) && !entry.has(SETTLED);
-            if may_have_it && self.label_of(&entry, meaning).is_some_and(|(own, _)| own == address) {
-                used = true;
-                *self.predictions.row_mut(prediction) = self.predictions.row(prediction).with(SETTLED);
-            }
-        }
-        let counter = match () {
-            () if used => &mut self.counts.matched_labels,
-            () if in_time => &mut self.counts.duplicate_labels,
-            () if known => &mut self.counts.late_labels,
-            () => &mut self.counts.orphan_labels,
-        };
-        *counter += 1;
-        self.counts.duplicate_labels += u64::from(label.copies.saturating_sub(1));
-    }
-
-    fn expire_predictions(&mut self, chunk: ChunkId, end: Timestamp, meaning: &impl Meaning, out: &mut Vec<Change>) {
-        let mut again: Option<Timestamp> = None;
-        for address in self.predictions.live(chunk) {
-            let entry = self.entry(address);
-            let window = self.windows[meaning.model_of(entry.sample.slice) as usize];
-            let deadline = window.deadline(entry.at);
-            let waits = !entry.has(LABELLED | EXPIRED);
-            if waits && deadline < end {
-                self.counts.expired_predictions += 1;
-                // A reload that shortens `label_timeout` puts deadlines into the past.
-                out.push(unlabelled(&entry, deadline.max(self.sealed)));
-                *self.predictions.row_mut(address) = self.predictions.row(address).with(EXPIRED);
-            }
-            let gone = later(entry.last_at, window.kept_micros());
-            if gone < end {
-                self.take(address);
-            } else {
-                let next = if waits && deadline >= end { deadline } else { gone };
-                again = Some(again.map_or(next, |other| other.min(next)));
-            }
-        }
-        if self.predictions.is_sparse(chunk) {
-            // A few that were repeated must not keep the memory of all.
-            for address in self.predictions.live(chunk) {
-                let entry = self.take(address);
-                self.put(entry, meaning);
-            }
-        }
-        if !self.predictions.free_if_empty(chunk) {
-            self.predictions.look_at(chunk, again.unwrap_or(end));
-        }
-    }
-
-    /// At the limit the oldest make room: predictions expire early, labels are dropped, both are counted.
-    fn evict(&mut self, out: &mut Vec<Change>) {
-        loop {
-            let too_many = self.predictions.len() + self.labels.len() > self.max_pending;
-            let prediction = match () {
-                () if !self.labels.has_room() => None,
-                () if too_many || !self.predictions.has_room() => self.predictions.oldest(),
-                () => return,
-            };
-            if let Some(address) = prediction {
-                let entry = self.take(address);
-                if !entry.has(LABELLED | EXPIRED) {
-                    self.counts.evicted_predictions += 1;
-                    out.push(unlabelled(&entry, entry.at.max(self.sealed)));
-                }
-            } else if let Some(address) = self.labels.oldest() {
-                self.labels.remove(address);
-                self.counts.evicted_labels += 1;
-            } else {
-                return;
-            }
-        }
     }
 }

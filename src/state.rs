@@ -5,6 +5,7 @@
 //! with `sqlite3`; `schema/` describes its tables, format by format. A second process on the same directory is refused. A damaged file
 //! is set aside, not a reason to stay down.
 
+mod commit;
 mod file;
 mod held;
 mod inspection;
@@ -13,22 +14,21 @@ mod position;
 pub mod snapshot;
 mod trouble;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row};
 
-use crate::alert::Transition;
 use crate::clock::Timestamp;
-use crate::failpoint::reach;
-use crate::notification::{Message, Receiver};
+use crate::notification::Receiver;
 use crate::pipeline::Saved;
-use crate::source::{Anchor, Partition, Seen};
+use crate::source::{Anchor, Partition};
 use crate::watermark::Frontier;
+pub use commit::Commit;
 use file::{FORMAT, connect, readable};
-pub use inspection::{Inspection, OpenIncident, Undelivered};
+pub use inspection::{Inspection, LoggedTrouble, OpenIncident, Reached, Undelivered};
 pub use outbox::{Outbox, OutboxCounts, Owed};
 pub use snapshot::Snapshot;
 pub use trouble::NotedTrouble;
@@ -93,56 +93,6 @@ pub struct Checkpoint {
     pub positions: Vec<(Partition, i64)>,
     /// By what the partitions are known again.
     pub anchors: HashMap<Partition, Anchor>,
-}
-
-/// What one commit makes durable.
-#[derive(Debug)]
-pub struct Commit<'a> {
-    /// The present instant.
-    pub now: Timestamp,
-    /// The core's state.
-    pub saved: &'a Saved,
-    /// Next offsets, in the order of partition numbers.
-    pub positions: &'a [(Partition, i64)],
-    /// What is known of partitions beside that, by their numbers.
-    pub seen: &'a [Seen],
-    /// Partitions of which marks at or after an offset mean nothing any more: they were cut back or made anew.
-    pub forgotten: &'a [(Partition, i64)],
-    /// Positions from which the join table can be rebuilt.
-    pub marks: &'a [Mark],
-    /// What happened to alerts since the last commit.
-    pub transitions: &'a [Transition],
-    /// What is owed for that.
-    pub messages: &'a [&'a Message],
-    /// What is owed to notifiers that are no longer configured: dead letters at once.
-    pub undeliverable: &'a [&'a Message],
-    /// What is held back for a digest.
-    pub held: &'a [Message],
-    /// Who is told of the beginnings of which incidents.
-    pub told: &'a BTreeMap<String, Vec<Receiver>>,
-    /// What is wrong with the watching itself, for the log.
-    pub troubles: &'a [NotedTrouble],
-}
-
-impl<'a> Commit<'a> {
-    /// One of the core's state alone.
-    pub fn of(saved: &'a Saved, now: Timestamp) -> Commit<'a> {
-        const NOBODY: &BTreeMap<String, Vec<Receiver>> = &BTreeMap::new();
-        Commit {
-            now,
-            saved,
-            positions: &[],
-            seen: &[],
-            marks: &[],
-            forgotten: &[],
-            transitions: &[],
-            messages: &[],
-            undeliverable: &[],
-            held: &[],
-            told: NOBODY,
-            troubles: &[],
-        }
-    }
 }
 
 /// Somebody who was told of an incident.
@@ -257,87 +207,6 @@ impl State {
         Ok(rows.filter_map(readable).collect::<Result<_, _>>()?)
     }
 
-    /// Makes everything durable at once, or nothing.
-    ///
-    /// # Errors
-    ///
-    /// If SQLite refuses (a full disk, for one); then nothing has changed and the same commit may be tried again.
-    pub fn commit(&mut self, commit: &Commit<'_>) -> Result<(), Error> {
-        let blob = postcard::to_stdvec(commit.saved)?;
-        reach("commit.before");
-        let transaction = self.connection.transaction()?;
-        transaction
-            .prepare_cached("INSERT OR REPLACE INTO checkpoint (id, at_us, saved) VALUES (1, ?1, ?2)")?
-            .execute(params![commit.now.as_micros(), blob])?;
-        reach("commit.half");
-        position::write(&transaction, commit)?;
-        for transition in commit.transitions {
-            write_transition(&transaction, transition)?;
-        }
-        for trouble in commit.troubles {
-            trouble::write(&transaction, trouble)?;
-        }
-        for message in commit.messages {
-            outbox::insert(&transaction, message, commit.now)?;
-        }
-        for message in commit.held {
-            outbox::insert(&transaction, message, commit.now)?;
-            outbox::hold(&transaction, &message.id)?;
-        }
-        for message in commit.undeliverable {
-            outbox::insert(&transaction, message, commit.now)?;
-            outbox::bury(&transaction, &message.id, NOT_CONFIGURED, commit.now)?;
-        }
-        for (incident, receivers) in commit.told {
-            for Receiver { notifier, recipient } in receivers {
-                transaction
-                    .prepare_cached(
-                        "INSERT OR IGNORE INTO told (incident, notifier, recipient, at_us) VALUES (?1, ?2, ?3, ?4)",
-                    )?
-                    .execute(params![incident, notifier, recipient, commit.now.as_micros()])?;
-            }
-        }
-        reach("commit.written");
-        transaction.commit()?;
-        reach("commit.after");
-        Ok(())
-    }
-
-    /// The snapshot of the join table that goes with the checkpoint, if there is one.
-    ///
-    /// # Errors
-    ///
-    /// If SQLite refuses.
-    pub fn snapshot(&self) -> Result<Option<Snapshot>, Error> {
-        Ok(snapshot::named(&self.connection)?)
-    }
-
-    /// Names a snapshot that is whole and older than the checkpoint; the one before it is removed.
-    ///
-    /// # Errors
-    ///
-    /// If SQLite refuses; then the one before it stays.
-    pub fn name_snapshot(&self, snapshot: &Snapshot) -> Result<(), Error> {
-        snapshot::name(&self.connection, snapshot)?;
-        reach("snapshot.named");
-        snapshot::remove_others(&self.directory, Some(&snapshot.file));
-        Ok(())
-    }
-
-    /// The snapshot is of no use any more: the positions it goes on from mean something else, or it cannot be read. A file
-    /// that cannot be read is set aside; gives its new name.
-    ///
-    /// # Errors
-    ///
-    /// If SQLite refuses.
-    pub fn forget_snapshot(&self, is_damaged: bool) -> Result<Option<String>, Error> {
-        let named = self.snapshot()?;
-        self.connection.execute("DELETE FROM snapshot", [])?;
-        let aside = named.filter(|_| is_damaged).and_then(|named| snapshot::set_aside(&self.directory, &named.file));
-        snapshot::remove_others(&self.directory, None);
-        Ok(aside)
-    }
-
     /// Who was told of the beginning of an incident.
     ///
     /// # Errors
@@ -366,7 +235,13 @@ impl State {
             [before.as_micros()],
         )?;
         let oldest = now.minus(HISTORY).as_micros();
-        self.connection.execute("DELETE FROM transition_log WHERE at_us < ?1", [oldest])?;
+        // The last change of an incident that is open stays, however old: whoever looks must see it.
+        self.connection.execute(
+            "DELETE FROM transition_log WHERE at_us < ?1 AND (incident IS NULL
+                 OR id <> (SELECT max(id) FROM transition_log AS l WHERE l.incident = transition_log.incident)
+                 OR change IN ('resolved', 'data back') OR change LIKE 'ended%')",
+            [oldest],
+        )?;
         self.connection.execute("DELETE FROM trouble_log WHERE at_us < ?1", [oldest])?;
         self.connection.execute("DELETE FROM outbox WHERE state = 'sent' AND created_us < ?1", [oldest])?;
         // An alert knows by itself which notifiers were told, should an incident last longer than that.
@@ -387,30 +262,4 @@ fn deployment_key(connection: &Connection) -> Result<[u8; 16], Error> {
     ring::rand::SecureRandom::fill(&random, &mut key).map_err(|_| rusqlite::Error::InvalidQuery)?;
     connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('fingerprint_key', ?1)", [key.as_slice()])?;
     Ok(key)
-}
-
-fn write_transition(transaction: &Transaction<'_>, transition: &Transition) -> rusqlite::Result<()> {
-    let headline = transition.evidence.first();
-    let mut insert = transaction.prepare_cached(
-        "INSERT INTO transition_log (at_us, at, rule, model, dimension, segment, severity, change, since, incident,
-             sequence, indicator, value, bound, n_eff) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)",
-    )?;
-    insert.execute(params![
-        transition.at.as_micros(),
-        transition.at.to_string(),
-        transition.rule,
-        transition.model,
-        transition.segment.as_ref().map(|(dimension, _)| dimension),
-        transition.segment.as_ref().map(|(_, value)| value),
-        transition.severity.name(),
-        transition.change.name(),
-        transition.since.to_string(),
-        transition.incident,
-        transition.sequence,
-        headline.map(|evidence| evidence.indicator),
-        headline.and_then(|evidence| evidence.value.as_ref().ok()),
-        headline.map(|evidence| evidence.bound.to_string()),
-        headline.map(|evidence| evidence.n_eff),
-    ])?;
-    Ok(())
 }

@@ -7,8 +7,13 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 
 use super::check::OK;
-use crate::clock::{Clock, SystemClock};
-use crate::state::{Inspection, Undelivered};
+use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::state::{Inspection, LoggedTrouble, Reached, Undelivered};
+
+/// Troubles are shown as far back as this ...
+const TROUBLES_SHOWN: std::time::Duration = std::time::Duration::from_secs(86_400);
+/// ... but no more than so many.
+const TROUBLES_MAX: usize = 50;
 
 /// Which state, and what to do with it.
 #[derive(Args, Debug)]
@@ -67,8 +72,12 @@ fn show(state: &Inspection) -> anyhow::Result<()> {
         None => println!("no checkpoint yet"),
     }
     println!("\nnext offsets");
-    for (partition, next) in state.positions()? {
-        println!("  {}/{}: {next}", partition.topic, partition.number);
+    for Reached { partition, next, end } in state.positions()? {
+        let lag = end.map_or_else(
+            || "its end is not known".to_owned(),
+            |end| format!("{} behind its end as last seen, {end}", (end - next).max(0)),
+        );
+        println!("  {}/{}: {next} ({lag})", partition.topic, partition.number);
     }
     println!("\nopen incidents");
     for incident in state.open_incidents()? {
@@ -86,6 +95,18 @@ fn show(state: &Inspection) -> anyhow::Result<()> {
             let age = whole_seconds(now.since(notice.created));
             println!("  {id}\n    {notifier}, {recipient}: {attempts} attempts in {age}; {answer}");
         }
+    }
+    show_troubles(state, now)
+}
+
+fn show_troubles(state: &Inspection, now: Timestamp) -> anyhow::Result<()> {
+    println!("\ntroubles of the last day");
+    let (troubles, all) = state.troubles(now.minus(TROUBLES_SHOWN), TROUBLES_MAX)?;
+    if all > troubles.len() {
+        println!("  the last {} of {all}; the others are in the table `trouble_log`", troubles.len());
+    }
+    for LoggedTrouble { at, kind, place, what, told } in troubles {
+        println!("  {at} {kind}, {place}: {what}{}", if told { "" } else { " (told before)" });
     }
     Ok(())
 }

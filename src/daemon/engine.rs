@@ -41,7 +41,7 @@ const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 /// What the engine is told.
 pub enum Input {
     /// What the source brought, with its partitions as of then, and when it was asked.
-    Polled(Polled, Arc<[Partition]>, Instant),
+    Polled(Box<Polled>, Arc<[Partition]>, Instant),
     /// Stop taking in, commit, end.
     Stop,
 }
@@ -183,7 +183,8 @@ impl Engine {
         if let Some((polled, partitions, polled_at)) = brought {
             self.polled_at = polled_at;
             self.take(polled, partitions, now);
-            self.watch_backlog(now);
+            let oldest = polled.batch.records().filter_map(|record| record.timestamp).min();
+            self.watch_backlog(oldest, now);
         }
         let reload = self.parts.next_reload.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(reload) = reload {
@@ -223,8 +224,9 @@ impl Engine {
         self.positions.note_ends(polled, self.polled_at);
     }
 
-    fn watch_backlog(&mut self, now: Timestamp) {
-        let behind = self.positions.behind(now);
+    /// `oldest` is the time of the oldest record that was just read: a backlog may be read at one go.
+    fn watch_backlog(&mut self, oldest: Option<Timestamp>, now: Timestamp) {
+        let behind = self.positions.behind(now).max(oldest.map_or(Duration::ZERO, |oldest| now.since(oldest)));
         if self.catching_up != self.backlog.is_worked_off(behind, self.polled_at) {
             self.catching_up = !self.catching_up;
             if self.catching_up {

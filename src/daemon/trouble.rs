@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::clock::Timestamp;
 use crate::metrics::TROUBLES;
@@ -36,6 +36,8 @@ struct Told {
 impl Troubles {
     /// Nothing is wrong. `told` is what an earlier process has told lately: kind, place and when.
     pub fn new(told: Vec<(TroubleKind, String, Timestamp)>) -> Troubles {
+        // Those that watch the watcher must see a first trouble as an increase.
+        TroubleKind::ALL.iter().for_each(|kind| metrics::counter!(TROUBLES.name, "kind" => kind.name()).increment(0));
         let told = told.into_iter().map(|(kind, place, at)| ((kind, place), Told { at, meanwhile: 0 }));
         Troubles { told: told.collect(), ..Troubles::default() }
     }
@@ -48,10 +50,13 @@ impl Troubles {
 
     /// Takes note of a trouble that the caller tells; `None` if it was told a while ago.
     pub(super) fn count(&mut self, trouble: Trouble, now: Timestamp) -> Option<Telling> {
-        let kind = trouble.kind.name();
-        warn!(place = trouble.place, since = %trouble.since, "{}: {}", trouble.kind.headline(), trouble.what);
-        metrics::counter!(TROUBLES.name, "kind" => kind).increment(1);
+        metrics::counter!(TROUBLES.name, "kind" => trouble.kind.name()).increment(1);
         let meanwhile = self.is_due(&trouble, now);
+        let (headline, Trouble { place, what, since, .. }) = (trouble.kind.headline(), &trouble);
+        match meanwhile {
+            Some(_) => warn!(place, %since, "{headline}: {what}"),
+            None => info!(place, %since, "{headline}, again: {what}"),
+        }
         if self.noted.len() < NOTED_MAX {
             self.noted.push(NotedTrouble { trouble: trouble.clone(), at: now, told: meanwhile.is_some() });
         }

@@ -115,7 +115,11 @@ impl Kafka {
                 self.grown = observe::grown(&statistics, &self.index);
             }
             match polled.transpose()? {
-                Some(message) => observe::take(&message, &self.index, &mut self.positions, &self.headers, batch),
+                Some(message) => {
+                    let headers = &self.headers;
+                    // An anchor is committed with the first record, or a crash would leave nothing to know it by.
+                    self.watch.news |= observe::take(&message, &self.index, &mut self.positions, headers, batch);
+                }
                 None => break,
             }
         }
@@ -294,10 +298,9 @@ impl Source for Kafka {
         let (deadline, gaps) = (Instant::now() + wait, self.gaps.len());
         let mut polled = Polled::default();
         let finished: Vec<bool> = self.positions.iter().map(Position::is_finished).collect();
-        if !(self.ranged && finished.iter().all(|finished| *finished)) {
-            if let Err(error) = self.fill(&mut polled.batch, deadline) {
-                self.cope_with(&error)?;
-            }
+        let is_over = self.ranged && finished.iter().all(|finished| *finished);
+        if !is_over && let Err(error) = self.fill(&mut polled.batch, deadline) {
+            self.cope_with(&error)?;
         }
         self.check()?;
         if !self.ranged && !self.grown.is_empty() {
@@ -337,7 +340,8 @@ impl Source for Kafka {
         }
         let found = |(index, next): &(PartitionIndex, i64)| {
             let at = *index as usize;
-            self.partitions.get(at).filter(|_| !self.positions[at].vanished).map(|partition| (partition, *next))
+            let is_there = |position: &&Position| !position.vanished && !position.is_silent();
+            self.positions.get(at).filter(is_there).and_then(|_| Some((self.partitions.get(at)?, *next)))
         };
         self.client.commit(positions.iter().filter_map(found), &self.group.mark);
         self.group.publish(positions.iter().filter_map(found).map(|(partition, next)| (partition.clone(), next)));

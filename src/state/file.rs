@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+use rusqlite::config::DbConfig::{SQLITE_DBCONFIG_ENABLE_QPSG, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{Checkpoint, Error, FILE, position};
 use crate::clock::Timestamp;
 use crate::pipeline::Saved;
 
+/// How many prepared statements a connection keeps: more than there are.
+const STATEMENTS: usize = 64;
 /// What leads from each format to the next; a new file takes all steps. One that was released is never changed.
 const STEPS: &[&str] = &[
     include_str!("schema/1.sql"),
@@ -51,6 +53,9 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     keep_log(&connection, true)?;
     connection.busy_timeout(Duration::from_secs(10))?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // The parameters of a statement must not make SQLite plan it anew at each use.
+    connection.set_db_config(SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     // Power loss must not lose a commit: what is told outside depends on it.
     connection.pragma_update(None, "synchronous", "full")?;

@@ -1,17 +1,48 @@
 //! Looking into a state file from outside, also while a daemon has it open; and what people may do to dead letters.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::file::format_of;
 use super::{Error, FILE, FORMAT, connect, outbox};
 use crate::clock::Timestamp;
 use crate::source::Partition;
 
-/// A state file seen from outside.
+/// A state file seen from outside. Looking changes nothing in it.
 #[derive(Debug)]
-pub struct Inspection(Connection);
+pub struct Inspection {
+    /// Reads only.
+    reader: Connection,
+    path: PathBuf,
+}
+
+/// How far a partition is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reached {
+    /// The partition.
+    pub partition: Partition,
+    /// The next offset.
+    pub next: i64,
+    /// Where the partition ended when that was last known.
+    pub end: Option<i64>,
+}
+
+/// A line of the log of troubles.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggedTrouble {
+    /// When it was noticed.
+    pub at: String,
+    /// Its kind.
+    pub kind: String,
+    /// Where. May hold foreign text, as the next.
+    pub place: String,
+    /// What happened.
+    pub what: String,
+    /// Whether people were told of this one.
+    pub told: bool,
+}
 
 /// An incident that has begun and not ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,11 +91,12 @@ impl Inspection {
         if !path.exists() {
             return Ok(None);
         }
-        let connection = connect(&path)?;
-        match format_of(&connection)? {
+        let reader = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        reader.busy_timeout(Duration::from_secs(10))?;
+        match format_of(&reader)? {
             format if format < FORMAT => Err(Error::Older { format }),
             format if format > FORMAT => Err(Error::Newer { format }),
-            _ => Ok(Some(Inspection(connection))),
+            _ => Ok(Some(Inspection { reader, path })),
         }
     }
 
@@ -74,21 +106,48 @@ impl Inspection {
     ///
     /// If SQLite refuses.
     pub fn checkpoint_at(&self) -> Result<Option<Timestamp>, Error> {
-        let at: Option<i64> = self.0.query_row("SELECT at_us FROM checkpoint", [], |row| row.get(0)).optional()?;
+        let at: Option<i64> = self.reader.query_row("SELECT at_us FROM checkpoint", [], |row| row.get(0)).optional()?;
         Ok(at.map(Timestamp::from_micros))
     }
 
-    /// The next offsets, by topic and partition.
+    /// How far the partitions are read, by topic and number.
     ///
     /// # Errors
     ///
     /// If SQLite refuses.
-    pub fn positions(&self) -> Result<Vec<(Partition, i64)>, Error> {
-        let mut query =
-            self.0.prepare("SELECT topic, partition, next_offset FROM position ORDER BY topic, partition")?;
-        let rows =
-            query.query_map([], |row| Ok((Partition { topic: row.get(0)?, number: row.get(1)? }, row.get(2)?)))?;
+    pub fn positions(&self) -> Result<Vec<Reached>, Error> {
+        let mut query = self
+            .reader
+            .prepare("SELECT topic, partition, next_offset, end_offset FROM position ORDER BY topic, partition")?;
+        let rows = query.query_map([], |row| {
+            let partition = Partition { topic: row.get(0)?, number: row.get(1)? };
+            Ok(Reached { partition, next: row.get(2)?, end: row.get(3)? })
+        })?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The latest troubles after an instant, the last one first: at most so many, and how many there are.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses.
+    pub fn troubles(&self, after: Timestamp, most: usize) -> Result<(Vec<LoggedTrouble>, usize), Error> {
+        let after = after.as_micros();
+        let all: i64 =
+            self.reader.query_row("SELECT count(*) FROM trouble_log WHERE at_us > ?1", [after], |row| row.get(0))?;
+        let mut query = self.reader.prepare(
+            "SELECT at, kind, place, what, told FROM trouble_log WHERE at_us > ?1 ORDER BY at_us DESC, id DESC LIMIT ?2",
+        )?;
+        let rows = query.query_map(params![after, i64::try_from(most).unwrap_or(i64::MAX)], |row| {
+            Ok(LoggedTrouble {
+                at: row.get(0)?,
+                kind: row.get(1)?,
+                place: row.get(2)?,
+                what: row.get(3)?,
+                told: row.get(4)?,
+            })
+        })?;
+        Ok((rows.collect::<Result<_, _>>()?, usize::try_from(all).unwrap_or(0)))
     }
 
     /// The incidents that are open, oldest first.
@@ -97,7 +156,7 @@ impl Inspection {
     ///
     /// If SQLite refuses.
     pub fn open_incidents(&self) -> Result<Vec<OpenIncident>, Error> {
-        let mut query = self.0.prepare(
+        let mut query = self.reader.prepare(
             "SELECT incident, rule, model, dimension, segment, change, since FROM transition_log AS t
              WHERE id = (SELECT max(id) FROM transition_log AS l WHERE l.incident = t.incident)
                AND change NOT IN ('resolved', 'data back') AND change NOT LIKE 'ended%' ORDER BY since, id",
@@ -122,7 +181,7 @@ impl Inspection {
     ///
     /// If SQLite refuses.
     pub fn undelivered(&self) -> Result<Vec<Undelivered>, Error> {
-        let mut query = self.0.prepare(
+        let mut query = self.reader.prepare(
             "SELECT id, notifier, recipient, state = 'dead', created_us, attempts, answer FROM outbox
              WHERE state <> 'sent' ORDER BY number",
         )?;
@@ -149,7 +208,8 @@ impl Inspection {
         let query =
             "UPDATE outbox SET state = 'pending', attempts = 0, created_us = ?2, next_attempt_us = ?2, ended_us = NULL
              WHERE id = ?1 AND state = 'dead'";
-        let transaction = self.0.unchecked_transaction()?;
+        let mut connection = connect(&self.path)?;
+        let transaction = connection.transaction()?;
         let found = transaction.execute(query, params![id, now.as_micros()])? > 0;
         if found {
             outbox::owe_the_end(&transaction, id)?;
@@ -164,6 +224,6 @@ impl Inspection {
     ///
     /// If SQLite refuses.
     pub fn forget(&self, id: &str) -> Result<bool, Error> {
-        Ok(self.0.execute("DELETE FROM outbox WHERE id = ?1 AND state = 'dead'", [id])? > 0)
+        Ok(connect(&self.path)?.execute("DELETE FROM outbox WHERE id = ?1 AND state = 'dead'", [id])? > 0)
     }
 }

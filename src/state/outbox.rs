@@ -83,15 +83,15 @@ pub(super) fn bury(transaction: &Transaction<'_>, id: &str, answer: &str, now: T
         "UPDATE outbox SET state = 'dead', answer = ?2, ended_us = ?3 WHERE id = ?1",
         params![id, answer, now.as_micros()],
     )?;
-    transaction.execute(
+    let mut lost = transaction.prepare_cached(
         "UPDATE told SET lost = 1 FROM outbox AS dead JOIN about USING (number)
          WHERE dead.id = ?1 AND about.trouble AND told.incident = about.incident
            AND told.notifier = dead.notifier AND told.recipient = dead.recipient
            AND NOT EXISTS (SELECT 1 FROM about AS other JOIN outbox AS alive USING (number)
                WHERE other.incident = told.incident AND other.trouble AND alive.state <> 'dead'
                  AND alive.notifier = told.notifier AND alive.recipient = told.recipient)",
-        [id],
     )?;
+    lost.execute([id])?;
     give_up_alone(transaction, id, now)
 }
 
@@ -191,7 +191,7 @@ impl Outbox {
     pub fn sent(&self, id: &str, answer: &str, now: Timestamp) -> Result<(), Error> {
         let query =
             "UPDATE outbox SET state = 'sent', attempts = attempts + 1, answer = ?2, ended_us = ?3 WHERE id = ?1";
-        self.0.execute(query, params![id, answer, now.as_micros()])?;
+        self.0.prepare_cached(query)?.execute(params![id, answer, now.as_micros()])?;
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 
-use super::Mark;
+use super::{Error, Mark, State};
 use crate::clock::Timestamp;
 use crate::failpoint::reach;
 use crate::pipeline::Image;
@@ -188,8 +188,45 @@ impl Reader {
     }
 }
 
+impl State {
+    /// The snapshot of the join table that goes with the checkpoint, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses.
+    pub fn snapshot(&self) -> Result<Option<Snapshot>, Error> {
+        Ok(named(&self.connection)?)
+    }
+
+    /// Names a snapshot that is whole and older than the checkpoint; the one before it is removed.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses; then the one before it stays.
+    pub fn name_snapshot(&self, snapshot: &Snapshot) -> Result<(), Error> {
+        name(&self.connection, snapshot)?;
+        reach("snapshot.named");
+        remove_others(&self.directory, Some(&snapshot.file));
+        Ok(())
+    }
+
+    /// The snapshot is of no use any more: the positions it goes on from mean something else, or it cannot be read. A file
+    /// that cannot be read is set aside; gives its new name.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses.
+    pub fn forget_snapshot(&self, is_damaged: bool) -> Result<Option<String>, Error> {
+        let named = self.snapshot()?;
+        self.connection.execute("DELETE FROM snapshot", [])?;
+        let aside = named.filter(|_| is_damaged).and_then(|named| set_aside(&self.directory, &named.file));
+        remove_others(&self.directory, None);
+        Ok(aside)
+    }
+}
+
 /// The snapshot that the state file names.
-pub(super) fn named(connection: &Connection) -> rusqlite::Result<Option<Snapshot>> {
+fn named(connection: &Connection) -> rusqlite::Result<Option<Snapshot>> {
     let row = |row: &Row<'_>| {
         let at = Timestamp::from_micros(row.get(1)?);
         Ok(Snapshot { file: row.get(0)?, at, bytes: row.get(2)?, pending: (row.get(3)?, row.get(4)?) })
@@ -198,7 +235,7 @@ pub(super) fn named(connection: &Connection) -> rusqlite::Result<Option<Snapshot
 }
 
 /// Lets the state file name a snapshot.
-pub(super) fn name(connection: &Connection, Snapshot { file, at, bytes, pending }: &Snapshot) -> rusqlite::Result<()> {
+fn name(connection: &Connection, Snapshot { file, at, bytes, pending }: &Snapshot) -> rusqlite::Result<()> {
     connection.execute(
         "INSERT OR REPLACE INTO snapshot (id, file, at_us, bytes, predictions, labels) VALUES (1, ?1, ?2, ?3, ?4, ?5)",
         params![file, at.as_micros(), bytes, pending.0, pending.1],
@@ -207,7 +244,7 @@ pub(super) fn name(connection: &Connection, Snapshot { file, at, bytes, pending 
 }
 
 /// Puts a file that cannot be used out of the way, in place of an earlier one; gives its new name if there was one.
-pub(super) fn set_aside(directory: &Path, file: &str) -> Option<String> {
+fn set_aside(directory: &Path, file: &str) -> Option<String> {
     remove(directory, |name| name.ends_with(DAMAGED));
     let aside = format!("{file}{DAMAGED}");
     fs::rename(directory.join(file), directory.join(&aside)).ok().map(|()| aside)

@@ -101,7 +101,7 @@ fn run(flows: impl Fn(i64) -> bool, offset: impl Fn(i64) -> i64) -> Ran {
             polled.at_end = vec![0, 1];
         }
         let passed = Duration::from_secs(u64::try_from(step * STEP).unwrap());
-        inbox.send(Input::Polled(polled, Arc::clone(&partitions), began + passed)).unwrap();
+        inbox.send(Input::Polled(Box::new(polled), Arc::clone(&partitions), began + passed)).unwrap();
         let is_taken_in = || {
             let status = published.latest();
             status.at == clock.now() && status.positions.iter().all(|(_, next)| *next == count)

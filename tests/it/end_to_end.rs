@@ -12,6 +12,7 @@ mod reload;
 mod restart;
 mod state_file;
 mod surroundings;
+mod topics;
 
 use std::fs;
 use std::path::{Path, PathBuf};

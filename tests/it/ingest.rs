@@ -179,7 +179,7 @@ fn deleted_records_are_a_gap() {
 }
 
 #[test]
-fn a_topic_made_anew_is_a_gap() {
+fn a_partition_that_was_cut_back_is_a_gap() {
     let cluster = cluster(1);
     produce(&cluster, "none", 1, 0..10);
     let mut seen = Seen::default();

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use modelwatch::clock::Timestamp;
-use modelwatch::notification::{Message, Receiver};
+use modelwatch::notification::{Message, Receiver, Trouble, TroubleKind};
 use modelwatch::pipeline::Saved;
-use modelwatch::source::Partition;
-use modelwatch::state::{Commit, Error, Inspection, Mark, Outbox, State};
+use modelwatch::source::{Anchor, Partition, Seen};
+use modelwatch::state::{Commit, Error, Inspection, Mark, NotedTrouble, Outbox, Reached, State};
 use modelwatch::watermark::Frontier;
 
 fn at(secs: i64) -> Timestamp {
@@ -149,7 +149,7 @@ fn dead_letters_are_seen_resent_and_dropped_beside_a_running_daemon() {
     outbox.dead("a", "550 no", &[], at(101)).unwrap();
     let seen = Inspection::open(directory.path()).unwrap().unwrap();
     assert_eq!(seen.checkpoint_at().unwrap(), Some(at(100)));
-    assert_eq!(seen.positions().unwrap(), [(partition(0), 7)]);
+    assert_eq!(seen.positions().unwrap(), [Reached { partition: partition(0), next: 7, end: None }]);
     let dead: Vec<(String, bool)> = seen.undelivered().unwrap().into_iter().map(|n| (n.id, n.dead)).collect();
     assert_eq!(dead, [("a".to_owned(), true), ("b".to_owned(), false)]);
     assert!(!seen.resend("b", at(102)).unwrap(), "it is owed, not dead");
@@ -367,4 +367,99 @@ fn a_damaged_trigger_is_damage_and_a_table_of_somebody_else_is_none() {
     assert!(open(directory.path()).set_aside.is_none());
     change("PRAGMA writable_schema = 1; UPDATE sqlite_schema SET sql = replace(sql, 'old.number', 'old_number')");
     assert!(open(directory.path()).set_aside.is_some());
+}
+
+#[test]
+fn partitions_are_known_again_and_their_lag_is_seen() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut state, saved) = (open(directory.path()), Saved::default());
+    let anchor = Anchor { offset: 4, millis: -1, hash: u64::MAX - 5 };
+    let positions = [(partition(3), 5), (partition(0), 7)];
+    let seen =
+        [Seen { partition: 0, end: Some(9), anchor: Some(anchor) }, Seen { partition: 1, end: None, anchor: None }];
+    state.commit(&Commit { seen: &seen, positions: &positions, ..Commit::of(&saved, at(100)) }).unwrap();
+    let checkpoint = state.checkpoint().unwrap().unwrap();
+    assert_eq!(checkpoint.anchors.into_iter().collect::<Vec<_>>(), [(partition(3), anchor)]);
+    let outside = Inspection::open(directory.path()).unwrap().unwrap();
+    let reached = |number: i32, next: i64, end: Option<i64>| Reached { partition: partition(number), next, end };
+    assert_eq!(outside.positions().unwrap(), [reached(0, 7, None), reached(3, 5, Some(9))]);
+}
+
+#[test]
+fn marks_of_a_former_topic_are_forgotten_though_the_new_one_has_grown_beyond_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut state, saved) = (open(directory.path()), Saved::default());
+    commit(&mut state, &[(partition(0), 40)], &[mark(0, 10, 100), mark(0, 30, 300), mark(1, 30, 300)], &[]);
+    let (forgotten, marks) = ([(partition(0), i64::MIN)], [mark(0, 0, -1_000)]);
+    let positions = [(partition(0), 500)];
+    let commit = Commit { forgotten: &forgotten, marks: &marks, positions: &positions, ..Commit::of(&saved, at(100)) };
+    state.commit(&commit).unwrap();
+    let left: Vec<(i32, i64)> = state
+        .marks_since(Timestamp::MIN)
+        .unwrap()
+        .iter()
+        .map(|mark| (mark.partition.number, mark.next_offset))
+        .collect();
+    assert_eq!(left, [(0, 0), (1, 30)]);
+}
+
+#[test]
+fn troubles_are_logged_and_remembered_for_an_hour_and_seen_for_a_day() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut state, saved) = (open(directory.path()), Saved::default());
+    let noted = |second: i64, told: bool| NotedTrouble {
+        trouble: Trouble::records_lost("t/0", (5, 9), Some((at(1), at(2))), at(second)),
+        at: at(second),
+        told,
+    };
+    let troubles = [noted(100, true), noted(200, false), noted(300, true), noted(400, false)];
+    state.commit(&Commit { troubles: &troubles, ..Commit::of(&saved, at(100)) }).unwrap();
+    let lost = |second: i64| (TroubleKind::RecordsLost, "t/0".to_owned(), at(second));
+    assert_eq!(state.troubles_told(at(0)).unwrap(), [lost(300)], "when it was told last");
+    assert_eq!(state.troubles_told(at(300)).unwrap(), []);
+    let outside = Inspection::open(directory.path()).unwrap().unwrap();
+    let (seen, all) = outside.troubles(at(100), 2).unwrap();
+    assert_eq!(all, 3);
+    let seen: Vec<(&str, bool)> = seen.iter().map(|trouble| (trouble.at.as_str(), trouble.told)).collect();
+    assert_eq!(seen, [("1970-01-01T00:06:40Z", false), ("1970-01-01T00:05:00Z", true)]);
+    state.prune(Timestamp::MIN, at(300).plus(std::time::Duration::from_secs(90 * 86_400))).unwrap();
+    assert_eq!(outside.troubles(Timestamp::MIN, 9).unwrap().1, 2, "after 90 days they are forgotten");
+}
+
+#[test]
+fn an_incident_that_outlasts_the_history_is_still_seen() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut state = open(directory.path());
+    let file = rusqlite::Connection::open(directory.path().join("modelwatch.db")).unwrap();
+    for (second, incident, change) in
+        [(1, "open", "firing"), (2, "open", "repeat"), (3, "over", "firing"), (4, "over", "resolved")]
+    {
+        file.execute(
+            "INSERT INTO transition_log (at_us, at, rule, model, severity, change, since, incident, sequence)
+             VALUES (?1, '', 'r', 'm', 'warning', ?2, '', ?3, 1)",
+            rusqlite::params![at(second).as_micros(), change, incident],
+        )
+        .unwrap();
+    }
+    state.prune(Timestamp::MIN, at(10).plus(std::time::Duration::from_secs(90 * 86_400))).unwrap();
+    let open = Inspection::open(directory.path()).unwrap().unwrap().open_incidents().unwrap();
+    let open: Vec<(&str, &str)> =
+        open.iter().map(|incident| (incident.id.as_str(), incident.change.as_str())).collect();
+    assert_eq!(open, [("open", "repeat")]);
+    let left: i64 = file.query_row("SELECT count(*) FROM transition_log", [], |row| row.get(0)).unwrap();
+    assert_eq!(left, 1, "all else is forgotten");
+}
+
+#[test]
+fn looking_from_outside_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut state = open(directory.path());
+    commit(&mut state, &[(partition(0), 7)], &[], &[message("a")]);
+    drop(state);
+    let file = directory.path().join("modelwatch.db");
+    let before = std::fs::read(&file).unwrap();
+    let outside = Inspection::open(directory.path()).unwrap().unwrap();
+    assert!(outside.positions().unwrap().len() == 1 && outside.undelivered().unwrap().len() == 1);
+    drop(outside);
+    assert_eq!(std::fs::read(&file).unwrap(), before);
 }

@@ -8,11 +8,12 @@
 //! want 7m firing mae eta                   at the end of that tick
 //! until 20m                                event time goes on to there
 //! ```
+//!
+//! Every line is played on the core alone, and on the whole daemon ([`daemon`]), there once more for every step after
+//! which it is killed: the transitions must be the same. Lines that tell what becomes of notices are in [`notices`].
 
-use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use modelwatch::alert::Transition;
 use modelwatch::clock::Timestamp;
 use modelwatch::event::Task;
 use modelwatch::pipeline::{Options, Pipeline};
@@ -21,118 +22,22 @@ use modelwatch::smoothing::Smoothing;
 
 use crate::given::{self, KEY, secs};
 
-/// A prediction that has no label yet: model, id and value.
-type Unlabelled = (String, String, f64);
+mod core;
+mod daemon;
+mod grammar;
+mod notices;
 
-struct Line {
-    pipeline: Pipeline,
-    next: Option<Options>,
-    unlabelled: BTreeMap<String, VecDeque<Unlabelled>>,
-    got: Vec<String>,
-    count: usize,
-}
+use grammar::side_by_side;
 
 /// Plays a time line and compares the transitions with what it wants. `next` is for `reload`.
 #[track_caller]
 fn play(options: Options, next: Option<Options>, text: &str) {
-    let mut line =
-        Line { pipeline: Pipeline::new(options, KEY), next, unlabelled: BTreeMap::new(), got: Vec::new(), count: 0 };
-    line.pipeline.expect_partitions(1);
-    let mut wanted = Vec::new();
-    let mut events: Vec<(i64, Vec<&str>)> = Vec::new();
-    for words in text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).filter(|words| !words.is_empty())
-    {
-        match words.as_slice() {
-            ["want", at, what @ ..] => wanted.push(format!("{at} {}", what.join(" "))),
-            ["at", at, what @ ..] => events.push((seconds(at), what.to_vec())),
-            ["until", at] => events.push((seconds(at), vec!["end"])),
-            ["from", from, "to", to, "every", step, what @ ..] => {
-                let steps = (seconds(from)..seconds(to)).step_by(usize::try_from(seconds(step)).expect("a step"));
-                events.extend(steps.map(|at| (at, [&["both"], what].concat())));
-            }
-            other => panic!("not understood: {other:?}"),
-        }
+    let script = grammar::read(text);
+    let got = core::transitions(&options, next.clone(), &script);
+    if got != script.wanted {
+        panic!("\n{}", side_by_side(&got, &script.wanted));
     }
-    events.sort_by_key(|(at, _)| *at);
-    for (at, words) in events {
-        line.step(at, &words);
-    }
-    if line.got != wanted {
-        panic!("\n{}", side_by_side(&line.got, &wanted));
-    }
-}
-
-fn side_by_side(got: &[String], wanted: &[String]) -> String {
-    let rows = (0..got.len().max(wanted.len())).map(|row| {
-        let [got, wanted] = [got, wanted].map(|side| side.get(row).map_or("", String::as_str));
-        format!("{} {got:<44} | {wanted}", if got == wanted { ' ' } else { '!' })
-    });
-    format!("  {:<44} | wanted\n{}", "got", rows.collect::<Vec<_>>().join("\n"))
-}
-
-fn seconds(text: &str) -> i64 {
-    humantime::parse_duration(text).expect("a duration").as_secs() as i64
-}
-
-fn shown(secs: i64) -> String {
-    humantime::format_duration(Duration::from_secs(secs.unsigned_abs())).to_string().replace(' ', "")
-}
-
-impl Line {
-    fn step(&mut self, at: i64, words: &[&str]) {
-        // Nothing has come since: the partition is at its end, and the clock moves event time.
-        self.pipeline.idle(0);
-        let mut transitions = self.pipeline.advance(Timestamp::from_secs(at));
-        while self.pipeline.owes_seals() {
-            transitions.extend(self.pipeline.advance(Timestamp::from_secs(at)));
-        }
-        self.note(transitions);
-        match words {
-            ["end"] => {}
-            ["reload"] => {
-                let options = self.next.take().expect("options to reload");
-                let ended = self.pipeline.reload(options, KEY);
-                self.note(ended);
-            }
-            ["predictions", model, count, rest @ ..] => self.predict(at, model, count.parse().expect("a count"), rest),
-            ["labels", model, count, rest @ ..] => self.label(at, model, count.parse().expect("a count"), rest),
-            ["both", model, count, rest @ ..] => {
-                self.predict(at, model, count.parse().expect("a count"), rest);
-                self.label(at, model, count.parse().expect("a count"), rest);
-            }
-            other => panic!("not understood: {other:?}"),
-        }
-    }
-
-    fn predict(&mut self, at: i64, model: &str, count: usize, rest: &[&str]) {
-        let region = rest.iter().find_map(|word| word.strip_prefix("region="));
-        for _ in 0..count {
-            self.count += 1;
-            let id = self.count.to_string();
-            let event = given::prediction(model, &id, Timestamp::from_secs(at), 10.0, &[region]);
-            self.pipeline.take(0, &event, Timestamp::MAX).expect("taken");
-            self.unlabelled.entry(model.to_owned()).or_default().push_back((model.to_owned(), id.clone(), 10.0));
-        }
-    }
-
-    fn label(&mut self, at: i64, model: &str, count: usize, rest: &[&str]) {
-        let error = rest.iter().find_map(|word| word.strip_prefix("err=")).map_or(0.0, number);
-        for _ in 0..count {
-            let oldest = self.unlabelled.get_mut(model).and_then(VecDeque::pop_front);
-            let (model, id, value) = oldest.expect("a prediction to label");
-            let event = given::label(Some(&model), &id, Timestamp::from_secs(at), value - error);
-            self.pipeline.take(0, &event, Timestamp::MAX).expect("taken");
-        }
-    }
-
-    fn note(&mut self, transitions: Vec<Transition>) {
-        for Transition { rule, model, segment, change, at, notify, .. } in transitions {
-            let segment = segment.map_or(String::new(), |(name, value)| format!(" {name}={value}"));
-            let told = if notify.is_empty() { String::new() } else { format!(" -> {}", notify.join(",")) };
-            let at = shown(at.as_micros() / 1_000_000);
-            self.got.push(format!("{at} {} {rule} {model}{segment}{told}", change.name()));
-        }
-    }
+    daemon::check_transitions(&options, next.as_ref(), &script);
 }
 
 fn number(text: &str) -> f64 {

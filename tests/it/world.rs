@@ -19,7 +19,7 @@ use modelwatch::notification::{Message, Rendering};
 use modelwatch::notifier::{Notifier, SendError, Sending};
 use modelwatch::pipeline::{Options, Pipeline};
 use modelwatch::source::{Batch, Partition, PartitionIndex, Polled};
-use modelwatch::state::{Mark, State};
+use modelwatch::state::{Inspection, Mark, State};
 use modelwatch::watermark::Frontier;
 
 use crate::oracle::{Event, Labels};
@@ -118,7 +118,7 @@ impl Notifier for Scripted {
 pub(crate) struct Setup {
     pub(crate) options: Options,
     /// Names, each with its recipients.
-    pub(crate) notifiers: Vec<(&'static str, Vec<&'static str>)>,
+    pub(crate) notifiers: Vec<(String, Vec<String>)>,
     pub(crate) idle_after: Duration,
     pub(crate) give_up_after: Duration,
 }
@@ -203,13 +203,6 @@ impl World {
         &self.listed
     }
 
-    /// How many records of a partition have not been read yet.
-    pub(crate) fn unread(&self, partition: usize) -> usize {
-        let running = self.running.as_ref().expect("a daemon that runs");
-        let at = self.listed.iter().position(|listed| *listed == partition).expect("a partition that is known");
-        self.logs[partition].len() - usize::try_from(running.next_offsets[at]).expect("an offset")
-    }
-
     fn partitions(&self) -> Vec<Partition> {
         self.listed.iter().map(|number| partition(*number)).collect()
     }
@@ -265,7 +258,9 @@ impl World {
         let notifiers = self.notifiers();
         let mut intake =
             Intake::new(Pipeline::new(self.setup.options.clone(), state.key()), mapping(&self.setup.options));
-        let (next_offsets, ended) = resume(&state, &mut intake, &self.partitions(), &|p| &self.logs[p.number as usize]);
+        let (next_offsets, ended) = resume(&state, &mut intake, &self.partitions(), &|p| {
+            &self.logs[usize::try_from(p.number).expect("a number")]
+        });
         let deliveries = self.deliveries(&notifiers, || state.outbox().unwrap());
         let next_reload = NextReload::default();
         let parts = Parts {
@@ -288,9 +283,8 @@ impl World {
 
     fn notifiers(&self) -> Notifiers {
         let each = self.setup.notifiers.iter().map(|(name, recipients)| {
-            let recipients = recipients.iter().map(|recipient| (*recipient).to_owned()).collect();
-            let (post, clock) = (Arc::clone(&self.post), Arc::clone(&self.clock));
-            ((*name).to_owned(), Arc::new(Scripted { recipients, post, clock }) as Arc<dyn Notifier>)
+            let (recipients, post, clock) = (recipients.clone(), Arc::clone(&self.post), Arc::clone(&self.clock));
+            (name.clone(), Arc::new(Scripted { recipients, post, clock }) as Arc<dyn Notifier>)
         });
         each.collect()
     }
@@ -349,15 +343,6 @@ impl World {
         post.settled = post.attempts.len();
     }
 
-    /// Delivers everything that is due.
-    pub(crate) fn deliver(&mut self) {
-        for courier in 0..self.setup.notifiers.len() {
-            while self.attempt(courier) {
-                self.note();
-            }
-        }
-    }
-
     /// When the next notice is due, if one is owed.
     pub(crate) fn next_attempt(&self) -> Option<Timestamp> {
         let running = self.running.as_ref()?;
@@ -391,6 +376,13 @@ impl World {
             })
         });
         rows.unwrap().collect::<Result<_, _>>().unwrap()
+    }
+
+    /// What receivers said last of the notices that were given up.
+    pub(crate) fn dead_letters(&self) -> Vec<String> {
+        let inspection = Inspection::open(self.directory.path()).unwrap().expect("a state file");
+        let dead = inspection.undelivered().unwrap().into_iter().filter(|notice| notice.dead);
+        dead.map(|notice| notice.answer.unwrap_or_default()).collect()
     }
 
     /// The core as of the last commit; nothing may run.
@@ -490,7 +482,7 @@ fn resume<'l>(
                 marks = rest;
             }
             let bound = marks.first().map_or(*end, |mark| mark.frontier.newest);
-            rebuild(intake, index, offset, &log(partition)[offset as usize], bound);
+            rebuild(intake, index, offset, &log(partition)[usize::try_from(offset).expect("an offset")], bound);
         }
         intake.pipeline.advance_rebuild(&[index]);
     }

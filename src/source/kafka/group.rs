@@ -45,24 +45,32 @@ impl Group {
     /// Compares what is in the group with what we published; gives what shows that somebody else uses it.
     pub(super) fn compare(&mut self, committed: &HashMap<Partition, Committed>) -> Option<String> {
         let foreign = |(partition, next): (&Partition, &i64)| {
-            let there = committed.get(partition).filter(|there| there.next != *next || there.mark != self.mark)?;
-            Some((format!("{}/{}", partition.topic, partition.number), there.clone()))
+            let there = committed.get(partition);
+            let is_ours = there.is_some_and(|there| there.next == *next && there.mark == self.mark);
+            (!is_ours).then(|| (there.cloned(), format!("{}/{}", partition.topic, partition.number)))
         };
-        let Some((place, there)) = self.published.iter().filter_map(foreign).min_by(|a, b| a.0.cmp(&b.0)) else {
-            self.accepted |= !committed.is_empty();
+        // Where something is, first: it says more.
+        let Some((there, place)) =
+            self.published.iter().filter_map(foreign).min_by_key(|(there, place)| (there.is_none(), place.clone()))
+        else {
+            self.accepted |= !self.published.is_empty();
             self.stale = 0;
             return None;
         };
-        let is_modelwatch = there.mark.starts_with("modelwatch ");
-        let is_ours = there.mark == self.mark || is_modelwatch && !self.accepted;
-        if !is_ours {
-            let whose = if is_modelwatch { "another modelwatch" } else { "another consumer" };
-            return Some(format!("{whose} committed offset {} of {place}", there.next));
-        }
-        // Of an earlier run of ours, perhaps: then we are kept out.
+        let refused = "our offsets are refused, as while consumers subscribe";
+        let evidence = match there {
+            Some(Committed { next, mark }) if !mark.starts_with("modelwatch ") => {
+                return Some(format!("another consumer committed offset {next} of {place}"));
+            }
+            Some(Committed { next, mark }) if mark != self.mark && self.accepted => {
+                return Some(format!("another modelwatch committed offset {next} of {place}"));
+            }
+            Some(Committed { next, mark }) if mark == self.mark => format!("{refused}; {place} stays at {next}"),
+            // Perhaps of an earlier run of ours.
+            Some(Committed { next, .. }) => format!("offset {next} of {place} is of another modelwatch, or {refused}"),
+            None => format!("{refused}; {place} has none"),
+        };
         self.stale += 1;
-        let evidence =
-            format!("our offsets are refused, as while consumers subscribe; {place} stays at {}", there.next);
         (self.stale >= STALE_TIMES).then_some(evidence)
     }
 }
@@ -94,17 +102,22 @@ mod tests {
         check(&[(40, None), (40, None)], &[None, None]);
         let other = Some("another modelwatch committed offset 40 of t/3");
         check(&[(40, None), (40, Some("modelwatch 1"))], &[None, other]);
-        check(&[(7, Some("modelwatch 1")), (7, Some("modelwatch 1"))], &[None, Some(refused)]);
+        let perhaps =
+            Some("offset 7 of t/3 is of another modelwatch, or our offsets are refused, as while consumers subscribe");
+        check(&[(7, Some("modelwatch 1")), (7, Some("modelwatch 1"))], &[None, perhaps]);
         check(&[(12, Some(""))], &[Some("another consumer committed offset 12 of t/3")]);
         check(&[(7, None), (7, None)], &[None, Some(refused)]);
         check(&[(7, None), (40, None), (7, None)], &[None, None, None]);
     }
 
     #[test]
-    fn a_group_that_holds_nothing_says_nothing() {
+    fn a_group_that_holds_nothing_though_we_published_keeps_us_out() {
         let mut group = Group::new();
+        assert_eq!(group.compare(&HashMap::new()), None, "nothing is published yet");
         group.publish(std::iter::once((partition(), 40)));
-        assert_eq!(group.compare(&HashMap::new()), None, "the topic was made anew, or the offsets expired");
+        assert_eq!(group.compare(&HashMap::new()), None, "the topic was just made anew, or the offsets expired");
+        let refused = "our offsets are refused, as while consumers subscribe; t/3 has none";
+        assert_eq!(group.compare(&HashMap::new()).as_deref(), Some(refused));
         assert_ne!(Group::new().mark, Group::new().mark);
     }
 }

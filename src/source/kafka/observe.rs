@@ -21,19 +21,20 @@ fn index_of(index: &Index, topic: &str, number: i32) -> Option<PartitionIndex> {
     index.get(topic)?.get(&number).copied()
 }
 
-/// Takes a record into the batch.
+/// Takes a record into the batch; whether its partition is now known by an anchor that it was not known by.
 pub(super) fn take(
     message: &BorrowedMessage<'_>,
     index: &Index,
     positions: &mut [Position],
     names: &[String],
     batch: &mut Batch,
-) {
-    let Some(partition) = index_of(index, message.topic(), message.partition()) else { return };
-    let Some(position) = positions.get_mut(partition as usize) else { return };
+) -> bool {
+    let Some(partition) = index_of(index, message.topic(), message.partition()) else { return false };
+    let Some(position) = positions.get_mut(partition as usize) else { return false };
     if !position.take(message.offset()) {
-        return;
+        return false;
     }
+    let is_first = position.anchor.is_none();
     if position.wants_anchor() {
         position.remember(identity::anchor(message));
     }
@@ -42,6 +43,7 @@ pub(super) fn take(
     let header = |name: &String| headers?.iter().filter(|header| header.key == name).last()?.value;
     let timestamp = message.timestamp().to_millis().filter(|millis| *millis >= 0).map(Timestamp::from_millis);
     batch.push((partition, message.offset()), timestamp, message.key(), message.payload(), names.iter().map(header));
+    is_first
 }
 
 /// Tells the positions what the statistics say of them.

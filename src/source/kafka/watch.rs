@@ -36,8 +36,8 @@ pub(super) struct Watch {
     cried_at: Option<Instant>,
     /// When statistics were made, in their own microseconds, and how old metadata was then in milliseconds, by topic.
     metadata: (i64, HashMap<String, i64>),
-    /// Statistics have come since we last told what we have seen.
-    news: bool,
+    /// More is known of partitions than we have told.
+    pub(super) news: bool,
 }
 
 impl Watch {
@@ -118,7 +118,7 @@ impl Watch {
         Some(Fault::Unreachable { brokers: brokers.join(", "), lasted })
     }
 
-    /// Whether there are statistics that were not told yet.
+    /// Whether more is known of partitions than we have told.
     pub(super) fn take_news(&mut self) -> bool {
         std::mem::take(&mut self.news)
     }

@@ -96,7 +96,7 @@ fn check(name: &str, signal: &str, snapshots: Snapshots) {
     let watch = Watch::start(&config);
     match snapshots {
         Snapshots::Often => watch.says("the join is read from its snapshot"),
-        Snapshots::Broken => watch.says("the snapshot of the join cannot be used"),
+        Snapshots::Broken => watch.says("The snapshot of the join is damaged or missing"),
         Snapshots::Seldom if signal == "TERM" => watch.says("the join is read from its snapshot"),
         Snapshots::Seldom => {}
     }
@@ -142,6 +142,35 @@ fn sudden_ends_change_nothing_where_the_join_is_saved_all_the_time() {
 #[test]
 fn a_broken_snapshot_changes_nothing() {
     check("sigkill-broken", "KILL", Snapshots::Broken);
+}
+
+/// The state of a running daemon is lost, and it finds out again what it knew.
+#[test]
+fn a_damaged_state_file_is_computed_anew_from_the_topics_and_told() {
+    let Some(stage) = Stage::set("damaged") else { return };
+    let (data, hooks) = (Dataset::recent(), Hooks::start());
+    let rest = rules(&stage.name, "['ops']") + &format!("[notifier.ops.webhook]\nurl = '{}'\n", hooks.url);
+    let config = stage.configure(&rest);
+    let watch = Watch::start(&config);
+    let produced = stage.produce(data.between(0, 2_400));
+    let firing = hooks.wait_for(1)[0].clone();
+    watch.has_committed(produced);
+    let before = outcome(&watch, produced);
+    assert_eq!(watch.end("KILL"), None);
+    fs::write(stage.folder.path().join("state/modelwatch.db"), "no database at all").unwrap();
+    // Where it begins the first time does not matter: this is not the first time.
+    let text = fs::read_to_string(&config).unwrap().replace("start = 'earliest'", "start = 'latest'");
+    fs::write(&config, text).unwrap();
+    let watch = Watch::start(&config);
+    let after = outcome(&watch, produced);
+    assert_eq!(after["counts"], before["counts"]);
+    assert_eq!(after["models"], before["models"]);
+    let heard = hooks.wait_for(3);
+    let kinds: Vec<Value> = heard[1..].iter().map(|hook| hook.json()["kind"].clone()).collect();
+    assert!(kinds.contains(&"trouble".into()), "{kinds:?}");
+    let again = heard[1..].iter().find(|hook| hook.json()["kind"] == "alert").expect("told again");
+    assert_eq!(again.header("idempotency-key"), firing.header("idempotency-key"), "it is the same incident");
+    assert_eq!(watch.end("TERM"), Some(0));
 }
 
 #[test]

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use modelwatch::clock::{Clock, Timestamp};
 
-use super::{Input, Ran, Random, check, check_lines, line};
+use super::input::{Input, Random};
+use super::{Ran, check, check_lines, line};
 use crate::given::secs;
 use crate::ledger;
 use crate::oracle::{self, Said};
-use crate::world::{Answer, Setup, World};
+use crate::world::{Answer, Attempt, Setup, World};
 
 /// What happens next. Numbers are reduced to what there is.
 #[derive(Clone, Copy, Debug)]
@@ -82,12 +83,34 @@ struct Life<'i> {
     refusing: u64,
 }
 
-/// Lives through the input and compares what is left of it with the undisturbed run and the oracle.
-pub(super) fn prove(input: &Input, schedule: &Schedule, whole: &Ran, said: &Said) -> Result<(), String> {
-    let mut life = Life::begin(input, schedule);
-    schedule.acts.iter().for_each(|act| life.act(*act));
+/// What happened in a life, as numbers: notices that were taken, put off, taken without an answer, refused, taken before
+/// we were killed; those of several alerts; ends that were given up with their beginning.
+pub(super) fn happened(world: &World) -> [usize; 7] {
+    let attempts = &world.post().attempts;
+    let count = |is: &dyn Fn(&Attempt) -> bool| attempts.iter().filter(|attempt| is(attempt)).count();
+    let alone = world.dead_letters().iter().filter(|answer| answer.contains("beginning")).count();
+    [
+        count(&|attempt| attempt.answer == Answer::Takes),
+        count(&|attempt| attempt.answer == Answer::Later),
+        count(&|attempt| attempt.answer == Answer::Lost),
+        count(&|attempt| attempt.answer == Answer::Refuses),
+        count(&|attempt| attempt.answer == Answer::Takes && !attempt.noted),
+        count(&|attempt| attempt.message.incidents.len() > 1),
+        alone,
+    ]
+}
+
+/// Lives through the input.
+pub(super) fn live(input: &Input) -> World {
+    let mut life = Life::begin(input, &input.schedule);
+    input.schedule.acts.iter().for_each(|act| life.act(*act));
     life.end();
-    let world = life.world;
+    life.world
+}
+
+/// Compares what is left of a life with the undisturbed run and the oracle.
+pub(super) fn prove(input: &Input, whole: &Ran, said: &Said) -> Result<(), String> {
+    let world = live(input);
     let log = world.log();
     let rows: Vec<String> =
         log.iter().map(|row| format!("{:?} {} {}", row.incident, row.sequence, ledger::change(row))).collect();
@@ -104,15 +127,21 @@ pub(super) fn prove(input: &Input, schedule: &Schedule, whole: &Ran, said: &Said
 }
 
 fn receivers(setup: &Setup) -> Vec<(String, String)> {
-    let each = setup.notifiers.iter().flat_map(|(name, recipients)| recipients.iter().map(move |to| (*name, *to)));
-    each.map(|(name, to)| (name.to_owned(), to.to_owned())).collect()
+    let each = setup
+        .notifiers
+        .iter()
+        .flat_map(|(name, recipients)| recipients.iter().map(move |to| (name.clone(), to.clone())));
+    each.collect()
 }
 
 impl Life<'_> {
     fn begin<'i>(input: &'i Input, schedule: &Schedule) -> Life<'i> {
         let setup = Setup {
             options: input.options.clone(),
-            notifiers: vec![("oncall", vec!["day@example.org", "night@example.org"]), ("ops", vec!["ops"])],
+            notifiers: vec![
+                ("oncall".to_owned(), vec!["day@example.org".to_owned(), "night@example.org".to_owned()]),
+                ("ops".to_owned(), vec!["ops".to_owned()]),
+            ],
             idle_after: secs(30),
             give_up_after: secs(1_000_000_000),
         };
