@@ -1,5 +1,6 @@
 //! The file itself: opened, made, verified; what is damaged is set aside.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -95,12 +96,24 @@ fn connect_and_verify(path: &Path) -> Result<Connection, Error> {
     migrate(&mut connection)?;
     // Not `quick_check`: with an index that does not fit its table every later commit would fail.
     let verdict: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
-    if verdict != "ok" {
+    if verdict != "ok" || !has_our_schema(&connection)? {
         return Err(rusqlite::Error::InvalidQuery.into());
     }
     checkpoint(&connection)?;
     keep_log(&connection, false)?;
     Ok(connection)
+}
+
+/// Whether tables, indices and triggers are word for word those of this version, whatever else there is. The check of
+/// SQLite reads no trigger.
+fn has_our_schema(connection: &Connection) -> rusqlite::Result<bool> {
+    let mut ours = Connection::open_in_memory()?;
+    migrate(&mut ours)?;
+    let words = |connection: &Connection| -> rusqlite::Result<BTreeSet<Vec<u8>>> {
+        let mut query = connection.prepare("SELECT CAST(sql AS BLOB) FROM sqlite_schema WHERE sql IS NOT NULL")?;
+        query.query_map([], |row| row.get(0))?.collect()
+    };
+    Ok(words(&ours)?.is_subset(&words(connection)?))
 }
 
 /// What the last commit left, if there was one. What is not of this version or damaged is an error.

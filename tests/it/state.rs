@@ -357,6 +357,19 @@ fn what_becomes_of_a_notice_is_noted_though_its_text_is_damaged() {
 }
 
 #[test]
+fn a_damaged_trigger_is_damage_and_a_table_of_somebody_else_is_none() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(open(directory.path()));
+    let change = |query: &str| {
+        rusqlite::Connection::open(directory.path().join("modelwatch.db")).unwrap().execute_batch(query).unwrap();
+    };
+    change("CREATE TABLE notes (text TEXT)");
+    assert!(open(directory.path()).set_aside.is_none());
+    change("PRAGMA writable_schema = 1; UPDATE sqlite_schema SET sql = replace(sql, 'old.number', 'old_number')");
+    assert!(open(directory.path()).set_aside.is_some());
+}
+
+#[test]
 fn partitions_are_known_again_and_their_lag_is_seen() {
     let directory = tempfile::tempdir().unwrap();
     let (mut state, saved) = (open(directory.path()), Saved::default());
