@@ -231,11 +231,13 @@ impl Life<'_> {
             self.appear();
         }
         self.poll(u64::MAX, usize::MAX);
-        self.world.clock.set(last(self.input).minus(secs(60)));
-        let all = self.world.listed().to_vec();
-        self.world.poll(&[], &all);
-        self.world.clock.set(last(self.input));
-        while self.world.poll(&[], &all) {}
+        if self.input.partitions.iter().any(|events| !events.is_empty()) {
+            self.world.clock.set(last(self.input).minus(secs(60)));
+            let all = self.world.listed().to_vec();
+            self.world.poll(&[], &all);
+            self.world.clock.set(last(self.input));
+            while self.world.poll(&[], &all) {}
+        }
         self.world.commit();
         loop {
             for courier in 0..2 {
