@@ -32,10 +32,13 @@ fn every_kept_input_passes_its_check() {
     }
 }
 
+/// A state after so many events.
+type Seed = fn(i64) -> Vec<u8>;
+
 /// The formats of states change; `UPDATE_CORPUS=1 cargo test --test it fuzz` writes these seeds anew.
 #[test]
 fn the_seeds_of_states_are_of_this_version() {
-    let seeds: [(&str, fn(i64) -> Vec<u8>, checks::Check); 2] = [
+    let seeds: [(&str, Seed, checks::Check); 2] = [
         ("state", checks::state::seed, checks::state::check),
         ("snapshot", checks::snapshot::seed, checks::snapshot::check),
     ];
