@@ -1,7 +1,7 @@
 //! Acceptance: time lines as text in, transitions as text out. An unexpected transition fails as a missing one does.
 //!
 //! ```text
-//! at 1m predictions eta 100 region=eu      so many predictions, the first half unlabelled so far is labelled first
+//! at 1m predictions eta 100 region=eu      so many predictions; with `time=10s`: of that earlier time
 //! at 6m labels eta 100 err=0.5             labels for the oldest so many, each off by `err`
 //! from 1m to 9m every 10s eta 5 err=0.5    predictions with their labels, at every step
 //! at 3m reload                             with the second set of options
@@ -370,6 +370,20 @@ fn a_reload_that_adds_a_model_keeps_what_the_others_know() {
          until 3m
          want 10s firing mae eta -> oncall
          want 1m30s resolved mae eta -> oncall",
+    );
+}
+
+#[test]
+fn a_late_prediction_waits_for_its_label_from_when_its_partition_was_woken() {
+    // The clock had moved event time on to 10m; from there the label has ten minutes, also after a restart.
+    check(
+        mae(),
+        "from 0s to 1m every 10s eta 1 err=0
+         at 10m predictions eta 5 time=1m
+         at 12m predictions eta 1
+         at 15m labels eta 5 err=9
+         until 16m
+         want 15m10s firing mae eta -> oncall",
     );
 }
 

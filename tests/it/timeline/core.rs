@@ -6,7 +6,7 @@ use modelwatch::alert::Transition;
 use modelwatch::clock::Timestamp;
 use modelwatch::pipeline::{Options, Pipeline};
 
-use super::grammar::{Script, shown};
+use super::grammar::{Script, seconds, shown};
 use super::number;
 use crate::given::{self, KEY};
 
@@ -60,10 +60,11 @@ impl Line {
 
     fn predict(&mut self, at: i64, model: &str, count: usize, rest: &[&str]) {
         let region = rest.iter().find_map(|word| word.strip_prefix("region="));
+        let time = rest.iter().find_map(|word| word.strip_prefix("time=")).map_or(at, seconds);
         for _ in 0..count {
             self.count += 1;
             let id = self.count.to_string();
-            let event = given::prediction(model, &id, Timestamp::from_secs(at), 10.0, &[region]);
+            let event = given::prediction(model, &id, Timestamp::from_secs(time), 10.0, &[region]);
             self.pipeline.take(0, &event, Timestamp::MAX).expect("taken");
             self.unlabelled.entry(model.to_owned()).or_default().push_back((model.to_owned(), id.clone(), 10.0));
         }

@@ -6,7 +6,7 @@ use modelwatch::clock::{Clock, Timestamp};
 use modelwatch::notification::Message;
 use modelwatch::pipeline::Options;
 
-use super::grammar::{Script, agrees, shown, side_by_side};
+use super::grammar::{Script, agrees, seconds, shown, side_by_side};
 use crate::given::secs;
 use crate::oracle::Event;
 use crate::world::{Answer, Logged, Setup, World};
@@ -193,10 +193,11 @@ impl Life {
 
     fn predict(&mut self, at: i64, model: &str, count: usize, rest: &[&str]) {
         let region = rest.iter().find_map(|word| word.strip_prefix("region=")).map(str::to_owned);
+        let time = rest.iter().find_map(|word| word.strip_prefix("time=")).map_or(at, seconds);
         for _ in 0..count {
             self.count += 1;
             self.unlabelled.entry(model.to_owned()).or_default().push_back((model.to_owned(), self.count));
-            self.append(at, model, self.count, 10.0, Some(vec![region.clone()]));
+            self.append(at, time, model, self.count, 10.0, Some(vec![region.clone()]));
         }
     }
 
@@ -205,12 +206,12 @@ impl Life {
         for _ in 0..count {
             let oldest = self.unlabelled.get_mut(model).and_then(VecDeque::pop_front);
             let (model, id) = oldest.expect("a prediction to label");
-            self.append(at, &model, id, 10.0 - error, None);
+            self.append(at, at, &model, id, 10.0 - error, None);
         }
     }
 
-    fn append(&mut self, at: i64, model: &str, id: u32, value: f64, segments: Option<Vec<Option<String>>>) {
-        let event = Event { time: at, model: Some(model.to_owned()), id, value, segments };
+    fn append(&mut self, at: i64, time: i64, model: &str, id: u32, value: f64, segments: Option<Vec<Option<String>>>) {
+        let event = Event { time, model: Some(model.to_owned()), id, value, segments };
         self.world.append(0, &event, Some(Timestamp::from_secs(at)));
     }
 }

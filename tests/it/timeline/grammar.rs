@@ -56,7 +56,8 @@ pub(super) fn agrees(got: &str, wanted: &str) -> bool {
     in_time && got == wanted
 }
 
-fn seconds(text: &str) -> i64 {
+/// The seconds of a span of time.
+pub(super) fn seconds(text: &str) -> i64 {
     humantime::parse_duration(text).expect("a duration").as_secs() as i64
 }
 
