@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 
 use super::check::OK;
 use crate::clock::{Clock, SystemClock, Timestamp};
-use crate::state::{Inspection, LoggedTrouble, Reached, Undelivered};
+use crate::state::{Inspection, LoggedTrouble, Reached, Snapshot, Undelivered};
 
 /// Troubles are shown as far back as this ...
 const TROUBLES_SHOWN: std::time::Duration = std::time::Duration::from_secs(86_400);
@@ -71,6 +71,13 @@ fn show(state: &Inspection) -> anyhow::Result<()> {
         Some(at) => println!("checkpoint of {at}, {} ago", whole_seconds(now.since(at))),
         None => println!("no checkpoint yet"),
     }
+    match state.snapshot()? {
+        Some(Snapshot { at, bytes, pending: (predictions, labels), .. }) => println!(
+            "snapshot of the join of {at}, {} ago: {bytes} bytes, {predictions} predictions, {labels} labels",
+            whole_seconds(now.since(at))
+        ),
+        None => println!("no snapshot of the join yet"),
+    }
     println!("\nnext offsets");
     for Reached { partition, next, end } in state.positions()? {
         let lag = end.map_or_else(
@@ -82,8 +89,8 @@ fn show(state: &Inspection) -> anyhow::Result<()> {
     println!("\nopen incidents");
     for incident in state.open_incidents()? {
         let segment = incident.segment.map(|(name, value)| format!(" {name}={value}")).unwrap_or_default();
-        let (rule, model) = (&incident.rule, &incident.model);
-        println!("  {} {rule}: {model}{segment}, {} since {}", incident.id, incident.change, incident.since);
+        let (rule, place) = (&incident.rule, plain(&format!("{}{segment}", incident.model)));
+        println!("  {} {rule}: {place}, {} since {}", incident.id, incident.change, incident.since);
     }
     let (dead, owed): (Vec<Undelivered>, Vec<Undelivered>) =
         state.undelivered()?.into_iter().partition(|notice| notice.dead);
@@ -91,7 +98,7 @@ fn show(state: &Inspection) -> anyhow::Result<()> {
         println!("\n{title}");
         for notice in notices {
             let Undelivered { id, notifier, recipient, attempts, .. } = &notice;
-            let answer = notice.answer.as_deref().unwrap_or("not tried yet");
+            let answer = plain(notice.answer.as_deref().unwrap_or("not tried yet"));
             let age = whole_seconds(now.since(notice.created));
             println!("  {id}\n    {notifier}, {recipient}: {attempts} attempts in {age}; {answer}");
         }
@@ -106,9 +113,15 @@ fn show_troubles(state: &Inspection, now: Timestamp) -> anyhow::Result<()> {
         println!("  the last {} of {all}; the others are in the table `trouble_log`", troubles.len());
     }
     for LoggedTrouble { at, kind, place, what, told } in troubles {
+        let (place, what) = (plain(&place), plain(&what));
         println!("  {at} {kind}, {place}: {what}{}", if told { "" } else { " (told before)" });
     }
     Ok(())
+}
+
+/// Foreign text cannot steer the terminal.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 fn whole_seconds(span: std::time::Duration) -> humantime::FormattedDuration {

@@ -71,9 +71,10 @@ impl Kafka {
 
     /// Moves a position into the partition if it lies outside, and notes what is missed.
     fn mend(&mut self, at: usize, low: i64, high: i64) {
-        let Some(position) = self.positions.get_mut(at) else { return };
+        let Some(position) = self.positions.get_mut(at).filter(|position| !position.is_finished()) else { return };
         let (to, cause) = match position.next {
-            next if next < low => (low, Cause::Deleted),
+            // What lies behind a range is not missed.
+            next if next < low => (position.end.map_or(low, |end| low.min(end)), Cause::Deleted),
             // It lost its tail: what lies before `high` may have been counted already.
             next if next > high => (high, Cause::Truncated),
             _ => return,

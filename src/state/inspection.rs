@@ -6,6 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::file::format_of;
+use super::snapshot::{self, Snapshot};
 use super::{Error, FILE, FORMAT, connect, outbox};
 use crate::clock::Timestamp;
 use crate::source::Partition;
@@ -108,6 +109,15 @@ impl Inspection {
     pub fn checkpoint_at(&self) -> Result<Option<Timestamp>, Error> {
         let at: Option<i64> = self.reader.query_row("SELECT at_us FROM checkpoint", [], |row| row.get(0)).optional()?;
         Ok(at.map(Timestamp::from_micros))
+    }
+
+    /// The snapshot of the join table, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses.
+    pub fn snapshot(&self) -> Result<Option<Snapshot>, Error> {
+        Ok(snapshot::named(&self.reader)?)
     }
 
     /// How far the partitions are read, by topic and number.

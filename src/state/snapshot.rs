@@ -226,7 +226,7 @@ impl State {
 }
 
 /// The snapshot that the state file names.
-fn named(connection: &Connection) -> rusqlite::Result<Option<Snapshot>> {
+pub(super) fn named(connection: &Connection) -> rusqlite::Result<Option<Snapshot>> {
     let row = |row: &Row<'_>| {
         let at = Timestamp::from_micros(row.get(1)?);
         Ok(Snapshot { file: row.get(0)?, at, bytes: row.get(2)?, pending: (row.get(3)?, row.get(4)?) })

@@ -306,3 +306,27 @@ fn settings_that_do_not_fit_together_are_refused() {
     let error = Kafka::open(&config, &opening, &|| false).err().unwrap().to_string();
     assert!(error.starts_with("librdkafka refuses its settings") && error.contains("ssl.ca.location"), "{error}");
 }
+
+#[test]
+fn what_was_deleted_behind_a_range_is_no_gap() {
+    let cluster = cluster(1);
+    produce(&cluster, "none", 1, 0..60_000);
+    let read = |from: i64, until: i64| {
+        let (resume, until) = (move |_: &Partition| Some(from), move |_: &Partition| Some(until));
+        let opening = Opening {
+            topics: &["t".to_owned()],
+            headers: &[],
+            resume: &resume,
+            anchor: &|_| None,
+            range: None,
+            until: Some(&until),
+        };
+        let mut seen = Seen::default();
+        let mut kafka = Kafka::open(&config(&cluster, Start::Latest), &opening, &|| true).unwrap();
+        poll_until(&mut kafka, &mut seen, |_, polled| polled.finished);
+        (seen.records.len(), seen.gaps)
+    };
+    assert_eq!(read(5, 5), (0, Vec::new()));
+    let missed = Gap { partition: Some(0), from: 5, to: 9, cause: Cause::Deleted };
+    assert_eq!(read(5, 9), (0, vec![missed]), "not up to the first that is there");
+}

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use modelwatch::clock::Timestamp;
+use modelwatch::clock::{Clock, SystemClock, Timestamp};
 use modelwatch::notification::{Message, Receiver, Trouble, TroubleKind};
 use modelwatch::pipeline::Saved;
 use modelwatch::source::{Anchor, Partition, Seen};
 use modelwatch::state::{Commit, Error, Inspection, Mark, NotedTrouble, Outbox, Reached, State};
 use modelwatch::watermark::Frontier;
+
+use crate::process::{modelwatch, stdout};
 
 fn at(secs: i64) -> Timestamp {
     Timestamp::from_secs(secs)
@@ -462,4 +464,47 @@ fn looking_from_outside_changes_nothing() {
     assert!(outside.positions().unwrap().len() == 1 && outside.undelivered().unwrap().len() == 1);
     drop(outside);
     assert_eq!(std::fs::read(&file).unwrap(), before);
+}
+
+#[test]
+fn the_command_shows_what_there_is_and_says_what_cannot_be_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("modelwatch.toml");
+    let example = include_str!("../../config/examples/eta-regression.toml");
+    std::fs::write(&config, format!("{example}\n[state]\ndirectory = '{}'\n", directory.path().display())).unwrap();
+    let (mut state, saved) = (open(directory.path()), Saved::default());
+    let seen = [Seen { partition: 0, end: Some(12), anchor: None }];
+    let trouble = NotedTrouble {
+        trouble: Trouble::records_lost("t/3\u{1b}[2J", (5, 9), None, SystemClock.now()),
+        at: SystemClock.now(),
+        told: true,
+    };
+    let positions = [(partition(3), 5), (partition(0), 7)];
+    let owed = message("m");
+    let (troubles, messages) = ([trouble], [&owed]);
+    let what = Commit { seen: &seen, positions: &positions, ..Commit::of(&saved, at(100)) };
+    state.commit(&Commit { troubles: &troubles, messages: &messages, ..what }).unwrap();
+    let run = || modelwatch(&["state"]).arg(&config).output().unwrap();
+    let shown = stdout(run());
+    for line in [
+        "no snapshot of the join yet",
+        "  t/0: 7 (its end is not known)",
+        "  t/3: 5 (7 behind its end as last seen, 12)",
+        "oncall, a@example.org: 0 attempts",
+        " records_lost, t/3\u{fffd}[2J: offsets 5 to 8 are gone, about 4 records\n",
+    ] {
+        assert!(shown.contains(line), "{line}\nis not in\n{shown}");
+    }
+    drop(state);
+    let file = rusqlite::Connection::open(directory.path().join("modelwatch.db")).unwrap();
+    for (format, expected) in
+        [(99, "is of format 99, this version reads up to"), (1, "is of format 1; the daemon brings it to")]
+    {
+        file.pragma_update(None, "user_version", format).unwrap();
+        let refused = run();
+        let problem = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(refused.status.code() == Some(1) && problem.contains(expected), "{problem}");
+        let kept: i64 = file.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        assert_eq!(kept, format);
+    }
 }

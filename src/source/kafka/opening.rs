@@ -176,8 +176,11 @@ impl Kafka {
         bounds: &[Bounds],
         keep_waiting: &dyn Fn() -> bool,
     ) -> Result<(), Error> {
-        for (partition, position) in self.partitions.iter().zip(&mut self.positions) {
-            position.anchor = (opening.anchor)(partition).filter(|anchor| anchor.offset < position.next);
+        for ((partition, position), bounds) in self.partitions.iter().zip(&mut self.positions).zip(bounds) {
+            let low = bounds.map_or(0, |(low, _)| low);
+            // What retention has deleted proves nothing.
+            position.anchor =
+                (opening.anchor)(partition).filter(|anchor| (low..position.next).contains(&anchor.offset));
         }
         let asked = self.ask()?;
         let found = self.await_answer(keep_waiting)?;
