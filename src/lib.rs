@@ -28,9 +28,8 @@
 //! (reading → verdict), [`alert`] (verdict → state → transition), [`notification`] (transition → message), and
 //! [`pipeline`], which owns all state and calls them in this order.
 //!
-//! Out: [`notifier`] (mail, webhooks), [`state`] (checkpoint, transitions, outbox: one SQLite file; snapshots
-//! of the join beside it), [`metrics`] (every
-//! exported name), [`web`] (pages).
+//! Out: [`notifier`] (mail, webhooks), [`state`] (checkpoint, transitions, outbox: one SQLite file; snapshots of the join
+//! beside it), [`metrics`] (every exported name), [`web`] (pages).
 //!
 //! Beside: [`failpoint`] (where tests kill the daemon; nothing in a release).
 //!
