@@ -54,6 +54,7 @@ class Join:
 
     def __init__(self):
         self.pending = {}
+        self.early = {}  # labels read before their prediction, as partitions are not read in step
         self.due = {}  # one queue a partition, because only within one are times in order
         self.newest = {}
         self.tick = None
@@ -70,16 +71,25 @@ class Join:
                     self.pending[id_] = waiting
                     self.due.setdefault(partition, deque()).append((at + LABEL_TIMEOUT_MS, id_))
                     self.predicted(waiting)
+                    label = self.early.pop(id_, None)
+                    if label:
+                        self.match(id_, *label)
+            elif event["id"] in self.pending:
+                self.match(event["id"], at, event["actual"])
             else:
-                waiting = self.pending.pop(event["id"], None)
-                if waiting and at - waiting[0] <= LABEL_TIMEOUT_MS:
-                    self.labelled(waiting, event["actual"], (at - waiting[0]) / 1000)
+                self.early[event["id"]] = (at, event["actual"])
         except (ValueError, KeyError, TypeError):
             return
         if at > self.newest.get(partition, 0):
             self.newest[partition] = at
             if at // TICK_MS != self.tick:
                 self.seal(min(self.newest.values()))
+
+    def match(self, id_, at, actual):
+        """A label has found its prediction."""
+        waiting = self.pending.pop(id_)
+        if at - waiting[0] <= LABEL_TIMEOUT_MS:
+            self.labelled(waiting, actual, (at - waiting[0]) / 1000)
 
     def seal(self, watermark):
         """The ticks before the slowest partition are over."""
@@ -91,6 +101,8 @@ class Join:
                 waiting = self.pending.pop(queue.popleft()[1], None)
                 if waiting:
                     self.expired(waiting)
+        if tick % 30 == 0:
+            self.early = {id_: label for id_, label in self.early.items() if label[0] >= watermark - TICK_MS}
         passed, self.tick = tick - (self.tick or tick), tick
         if passed > 0:
             self.fade(KEEP**passed)

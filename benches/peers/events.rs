@@ -53,7 +53,8 @@ impl Events {
         let millis = START_MILLIS + number * 1_000 / A_SECOND;
         // One prediction in twenty never gets its label.
         if !self.random.one_in(20) {
-            self.labels.push(Reverse((millis + self.delay_millis(), number)));
+            let at = millis + self.delay_millis();
+            self.labels.push(Reverse((at, number)));
         }
         let Subject { id, model, region, device, estimate, .. } = self.subject(number);
         let random = &mut self.random;
@@ -80,7 +81,8 @@ impl Events {
 
     fn label(&mut self, millis: i64, number: i64) -> Event {
         let Subject { id, model, truth, .. } = self.subject(number);
-        let value = format!("{{\"id\":\"{id}\",\"model\":\"{model}\",\"ts\":{millis},\"actual\":{truth:.3},\"by\":\"app\"}}");
+        let value =
+            format!("{{\"id\":\"{id}\",\"model\":\"{model}\",\"ts\":{millis},\"actual\":{truth:.3},\"by\":\"app\"}}");
         Event { topic: Topic::Labels, millis, id, value }
     }
 
@@ -134,8 +136,12 @@ impl Iterator for Events {
             _ => self.prediction(),
         };
         if self.random.one_in(200) {
-            self.again =
-                Some(Event { topic: event.topic, millis: event.millis, id: event.id.clone(), value: event.value.clone() });
+            self.again = Some(Event {
+                topic: event.topic,
+                millis: event.millis,
+                id: event.id.clone(),
+                value: event.value.clone(),
+            });
         }
         if self.random.one_in(1_000) {
             event.value.truncate(40);
@@ -166,6 +172,6 @@ impl Random {
     }
 
     fn one_in(&mut self, count: u64) -> bool {
-        self.next() % count == 0
+        self.next().is_multiple_of(count)
     }
 }

@@ -25,7 +25,9 @@ fn main() {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         ["fill", brokers, events] => fill(brokers, events.parse().expect("how many"), 1),
-        ["fill", brokers, events, seed] => fill(brokers, events.parse().expect("how many"), seed.parse().expect("a seed")),
+        ["fill", brokers, events, seed] => {
+            fill(brokers, events.parse().expect("how many"), seed.parse().expect("a seed"))
+        }
         ["raw", brokers] => raw(brokers),
         // `cargo bench` without a name runs every program there is.
         _ => println!("see the head of benches/peers/kafka.rs"),

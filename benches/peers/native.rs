@@ -43,8 +43,7 @@ impl Native {
             let config = rd_kafka_conf_new();
             for (name, value) in settings {
                 let (name, value) = (CString::new(name).expect("no zero"), CString::new(value).expect("no zero"));
-                let set =
-                    rd_kafka_conf_set(config, name.as_ptr(), value.as_ptr(), error.as_mut_ptr(), error.len());
+                let set = rd_kafka_conf_set(config, name.as_ptr(), value.as_ptr(), error.as_mut_ptr(), error.len());
                 assert_eq!(set, rd_kafka_conf_res_t::RD_KAFKA_CONF_OK, "{name:?}");
             }
             rd_kafka_new(rd_kafka_type_t::RD_KAFKA_CONSUMER, config, error.as_mut_ptr(), error.len())

@@ -27,13 +27,16 @@ import org.apache.kafka.streams.kstream.TimeWindows;
 
 /**
  * Kafka Streams: a stream-stream join of both topics by id, then sums by model and segment in windows of ten seconds. Its
- * usual settings, but that it reads from the start. {@code java -cp ... Peer BROKERS}
+ * usual settings, but that it reads from the start and waits for both topics. {@code java -cp ... Peer BROKERS}
  */
 public final class Peer {
   private static final ObjectMapper JSON = new ObjectMapper();
   private static final List<String> TOPICS = List.of("bench-predictions", "bench-labels");
   /** n, error, absolute, squared, relative, actual, actual squared, delay. */
   private static final int SUMS = 8;
+
+  /** Partitions are not read in step; what comes later than this is dropped. */
+  private static final Duration GRACE = Duration.ofMinutes(5);
 
   private Peer() {}
 
@@ -49,6 +52,8 @@ public final class Peer {
     settings.put(StreamsConfig.BOOTSTRAP_SERVERS_CONFIG, arguments[0]);
     settings.put(StreamsConfig.STATE_DIR_CONFIG, Files.createTempDirectory("bench-streams").toString());
     settings.put("auto.offset.reset", "earliest");
+    // Without it a task takes what is there first, and most labels would meet no prediction.
+    settings.put(StreamsConfig.MAX_TASK_IDLE_MS_CONFIG, 1_000);
     long total = count(settings);
     AtomicLong seen = new AtomicLong();
     AtomicLong aggregated = new AtomicLong();
@@ -84,7 +89,7 @@ public final class Peer {
             .mapValues(Peer::label).filter((id, event) -> event != null);
     predictions
         .join(labels, Peer::outcome,
-            JoinWindows.ofTimeDifferenceAndGrace(Duration.ofSeconds(300), Duration.ofSeconds(10))
+            JoinWindows.ofTimeDifferenceAndGrace(Duration.ofSeconds(300), GRACE)
                 .before(Duration.ZERO),
             StreamJoined.with(Serdes.String(), json(Prediction.class), json(Label.class)))
         .flatMap((id, outcome) -> List.of(
@@ -92,7 +97,7 @@ public final class Peer {
             KeyValue.pair(outcome.model() + "|region=" + outcome.region(), outcome),
             KeyValue.pair(outcome.model() + "|device=" + outcome.device(), outcome)))
         .groupByKey(Grouped.with(Serdes.String(), json(Outcome.class)))
-        .windowedBy(TimeWindows.ofSizeAndGrace(Duration.ofSeconds(10), Duration.ofSeconds(10)))
+        .windowedBy(TimeWindows.ofSizeAndGrace(Duration.ofSeconds(10), GRACE))
         .aggregate(() -> new double[SUMS], (key, outcome, sums) -> {
           aggregated.incrementAndGet();
           return add(outcome, sums);
