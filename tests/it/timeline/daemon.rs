@@ -142,8 +142,7 @@ impl Life {
         if !self.world.is_running() {
             return;
         }
-        self.world.poll(&[(0, usize::MAX)], &[]);
-        while self.world.poll(&[], &[0]) {}
+        while self.world.poll(&[(0, usize::MAX)], &[0]) {}
         for courier in 0..self.moods.len() {
             while self.world.attempt(courier) {
                 if self.kill == Kill::Attempt(self.attempts) {
