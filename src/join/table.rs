@@ -3,7 +3,8 @@
 //! Rows lie in chunks of at most [`ROWS_MAX`], all of one tick and with the same time to wait, so that a row needs no
 //! schedule of its own, its time is a small offset, and what goes together lies together. An index of 256 hash tables
 //! says where the rows of a fingerprint are: when one of them grows, the others do not, and nothing stops for long.
-//! Chunks are shared with a copy of the table until either side changes one (copy on write, 8 KiB at a time).
+//! Chunks are shared with a copy of the table until either side changes one (copy on write, 2 KiB at a time: labels that
+//! find predictions all over the table copy a chunk each while a snapshot is written).
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use crate::clock::{Tick, TickGrid, Timestamp};
 
 /// Most rows of a chunk: what is copied at once while a copy of the table is being written.
 const ROWS_MAX: usize = 1 << SLOT_BITS;
-const SLOT_BITS: u32 = 8;
+const SLOT_BITS: u32 = 6;
 /// Most chunks; an address has 32 bits.
 const CHUNKS_MAX: usize = 1 << (32 - SLOT_BITS);
 const INDEXES: usize = 256;
@@ -103,7 +104,7 @@ fn index_of(fingerprint: Fingerprint) -> usize {
     usize::from((fingerprint >> 120) as u8)
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "a slot is less than 256")]
+#[expect(clippy::cast_possible_truncation, reason = "a slot is less than 64")]
 fn address(chunk: ChunkId, slot: usize) -> Address {
     chunk << SLOT_BITS | slot as u32
 }

@@ -250,10 +250,21 @@ impl World {
         self.running = None;
     }
 
+    /// A process that another test starts has our lock, too, until it runs its own program: that is waited for.
+    fn open_state(&self) -> State {
+        for _ in 0..10_000 {
+            match State::open(self.directory.path(), self.clock.now()) {
+                Err(modelwatch::state::Error::InUse(_)) => std::thread::sleep(std::time::Duration::from_millis(1)),
+                opened => return opened.unwrap(),
+            }
+        }
+        panic!("somebody else uses the state")
+    }
+
     /// The daemon starts, and goes on from the state file.
     pub(crate) fn start(&mut self) {
         assert!(self.running.is_none(), "one at a time");
-        let state = State::open(self.directory.path(), self.clock.now()).unwrap();
+        let state = self.open_state();
         assert_eq!(state.set_aside, None);
         let notifiers = self.notifiers();
         let mut intake =

@@ -286,7 +286,7 @@ fn partitions_that_are_added_are_read_whole() {
 
 #[test]
 fn a_topic_that_is_gone_is_told_holds_nobody_back_and_comes_back() {
-    let Some(scene) = Scene::set("gone") else { return };
+    let Some(scene) = Scene::set("topic-gone") else { return };
     let watch = scene.start();
     let former = scene.predict(400, 4);
     scene.counts(&watch, former, 0);

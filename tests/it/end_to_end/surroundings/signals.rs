@@ -60,10 +60,11 @@ fn it_ends_at_any_moment_of_its_start() {
     let watch = Watch::start(&config);
     scene.produce_until(0, 4_000);
     watch.has_committed(scene.produced);
-    assert_eq!(watch.end("TERM"), Some(0));
+    // An end in order would leave a snapshot, and nothing to rebuild.
+    assert_eq!(watch.end("KILL"), None);
     scene.produce_until(4_000, 9_999);
 
-    let (mut while_rebuilding, mut millis) = (0, 0);
+    let (mut while_resuming, mut millis) = (0, 0);
     loop {
         let watch = Watch::start_with(&config, &[]);
         std::thread::sleep(Duration::from_millis(millis));
@@ -71,13 +72,15 @@ fn it_ends_at_any_moment_of_its_start() {
         // Before its first word nothing handles a signal yet.
         assert!(code == Some(0) || (code.is_none() && log.is_empty()), "{code:?} after {millis} ms:\n{log}");
         assert!(!log.contains(" ERROR "), "{log}");
-        while_rebuilding += u32::from(log.contains("stopped while the join was rebuilt"));
+        // The rebuild itself is a matter of milliseconds here.
+        let phases = ["stopped while the join was rebuilt", "stopped while looking up where to go on"];
+        while_resuming += u32::from(phases.iter().any(|phase| log.contains(phase)));
         if log.contains("the join is rebuilt") {
             break;
         }
         millis += 20;
         assert!(millis < REBUILD_MILLIS, "it never was rebuilt");
     }
-    assert!(while_rebuilding > 0, "no end fell into the rebuild");
+    assert!(while_resuming > 0, "no end fell into the time in which it finds out where to go on");
     scene.ends_as_in_peace(Watch::start(&config), &scene.state());
 }
