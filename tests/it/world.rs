@@ -254,7 +254,7 @@ impl World {
     fn open_state(&self) -> State {
         for _ in 0..10_000 {
             match State::open(self.directory.path(), self.clock.now()) {
-                Err(modelwatch::state::Error::InUse(_)) => std::thread::sleep(std::time::Duration::from_millis(1)),
+                Err(modelwatch::state::Error::InUse(_)) => std::thread::sleep(Duration::from_millis(1)),
                 opened => return opened.unwrap(),
             }
         }
