@@ -38,7 +38,9 @@ pub fn owed(
         };
         let by_rule = || receivers.iter().filter(|r| transition.notify.contains(&r.notifier)).cloned().collect();
         let to: Vec<Receiver> = known.unwrap_or_else(by_rule);
-        if let (Some(incident), true) = (&transition.incident, begins(transition.change)) {
+        // A repetition is a beginning to those who did not get the first notice.
+        let is_trouble = begins(transition.change) || transition.change == Change::Repeated;
+        if let Some(incident) = transition.incident.as_ref().filter(|_| is_trouble) {
             beginnings.insert(incident.clone(), to.clone());
         }
         for receiver in to {

@@ -156,6 +156,23 @@ fn whoever_gets_the_repetition_gets_the_end() {
          want 3m30s mail oncall resolved mae eta
          want 3m30s mail ops resolved mae eta",
     );
+    // Also if both are found out about at once.
+    check(
+        to(&["oncall", "ops"], Rule { repeat_every: Some(secs(120)), ..mae() }),
+        "at 0s oncall refuses
+         from 0s to 3m every 10s eta 5 err=9
+         at 1m oncall up
+         at 1m crash
+         from 3m to 4m every 10s eta 5 err=0
+         at 5m start
+         until 6m
+         want 10s mail ops firing mae eta
+         want 10s mail ops undelivered
+         want 5m mail oncall repeat mae eta
+         want 5m mail oncall resolved mae eta
+         want 5m mail ops repeat mae eta
+         want 5m mail ops resolved mae eta",
+    );
 }
 
 #[test]
