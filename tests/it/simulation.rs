@@ -25,6 +25,8 @@ use input::{Input, Random, input};
 
 /// How many seeds a test run takes.
 const SEEDS: u64 = 10_000;
+/// One in so many of them is lived through by the whole daemon.
+const LIVED_ONE_IN: u64 = 2;
 
 /// What must be the same in all runs of one input.
 struct Ran {
@@ -160,16 +162,14 @@ fn line(transition: &Transition) -> String {
 /// Runs an input in several ways; `Err` says what differs.
 fn prove(input: &Input, seed: u64) -> Result<(), String> {
     let whole = run(input, Way::Whole);
-    let ways = [Way::Interleaved { seed }, Way::Disturbed { seed: seed + 2 }];
-    for way in ways {
-        let other = run(input, way);
-        let lines = |ran: &Ran| ran.transitions.iter().map(line).collect::<Vec<_>>();
-        check_lines(&format!("{way:?}: transitions"), &lines(&whole), &lines(&other))?;
-        check(&format!("{way:?}: counts"), &whole.counts, &other.counts)?;
-        check(&format!("{way:?}: readings"), &whole.readings, &other.readings)?;
-        if (&whole.transitions, &whole.saved) != (&other.transitions, &other.saved) {
-            return Err(format!("{way:?}: saved bytes or details of transitions differ"));
-        }
+    let way = if seed.is_multiple_of(4) { Way::Interleaved { seed } } else { Way::Disturbed { seed } };
+    let other = run(input, way);
+    let lines = |ran: &Ran| ran.transitions.iter().map(line).collect::<Vec<_>>();
+    check_lines(&format!("{way:?}: transitions"), &lines(&whole), &lines(&other))?;
+    check(&format!("{way:?}: counts"), &whole.counts, &other.counts)?;
+    check(&format!("{way:?}: readings"), &whole.readings, &other.readings)?;
+    if (&whole.transitions, &whole.saved) != (&other.transitions, &other.saved) {
+        return Err(format!("{way:?}: saved bytes or details of transitions differ"));
     }
     let mut transitions: Vec<String> = whole.transitions.iter().map(line).collect();
     transitions.sort();
@@ -182,7 +182,8 @@ fn prove(input: &Input, seed: u64) -> Result<(), String> {
     let expected = (said.late_events, said.duplicate_predictions, said.expired_predictions);
     check("late, duplicate, expired by the oracle", &expected, &counted)?;
     prove_readings(&whole.models, &said)?;
-    lived::prove(input, &whole, &said)
+    // Every second one, to stay within four minutes for ten thousand: a life costs as much as the rest.
+    if seed.is_multiple_of(LIVED_ONE_IN) { lived::prove(input, &whole, &said) } else { Ok(()) }
 }
 
 fn prove_readings(models: &[ModelView], said: &oracle::Said) -> Result<(), String> {
@@ -331,7 +332,7 @@ fn the_simulation_sees_every_kind_of_transition() {
 #[test]
 fn the_simulation_sees_every_kind_of_trouble() {
     let mut sums = [0; 7];
-    for seed in 0..40 {
+    for seed in 0..100 {
         let happened = lived::happened(&lived::live(&input(seed)));
         sums.iter_mut().zip(happened).for_each(|(sum, count)| *sum += count);
     }

@@ -83,7 +83,7 @@ fn rules(random: &mut Random) -> Vec<Rule> {
 
 /// Who is told by a rule: mostly few, because most of the time goes into notices.
 fn names(random: &mut Random) -> Vec<String> {
-    let names: &[&str] = [&[][..], &[], &["ops"], &["ops"], &["oncall"], &["oncall", "ops"]][random.below(6)];
+    let names: &[&str] = [&[][..], &[], &[], &["ops"], &["oncall"], &["oncall", "ops"]][random.below(6)];
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
@@ -119,7 +119,7 @@ pub(super) fn input(seed: u64) -> Input {
         let at = event.time + [0, 0, 0, 10, 40, 90][random.below(6)];
         partitions[partition].push((at, event));
     };
-    for _ in 0..20 + random.below(120) {
+    for _ in 0..20 + random.below(60) {
         let model = ["eta-a", "eta-b", "spam"][random.below(3)];
         let id = u32::try_from(random.below(60)).expect("small");
         let values = if model == "spam" { 2 } else { 8 };
