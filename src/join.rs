@@ -211,10 +211,16 @@ impl Join {
         self.repeat(address, entry.last_at);
     }
 
+    /// Sets a flag of a prediction's row.
+    fn mark(&mut self, address: Address, flag: u32) {
+        let row = self.predictions.row_mut(address);
+        *row = row.with(flag);
+    }
+
     /// Notes how long a session lasts.
     fn repeat(&mut self, address: Address, last_at: Timestamp) {
         if last_at > self.predictions.at(address) {
-            *self.predictions.row_mut(address) = self.predictions.row(address).with(REPEATED);
+            self.mark(address, REPEATED);
             self.last_at.insert(address, last_at);
         }
     }
@@ -317,7 +323,7 @@ impl Join {
                 None => return,
             }
         } else {
-            *self.predictions.row_mut(address) = self.predictions.row(address).with(LABELLED);
+            self.mark(address, LABELLED);
         }
         out.push(labelled(entry, found, true));
     }

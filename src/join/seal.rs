@@ -55,7 +55,7 @@ impl Join {
             let may_have_it = entry.has(LABELLED) && !entry.has(SETTLED);
             if may_have_it && self.label_of(&entry, meaning).is_some_and(|(own, _)| own == address) {
                 used = true;
-                *self.predictions.row_mut(prediction) = self.predictions.row(prediction).with(SETTLED);
+                self.mark(prediction, SETTLED);
             }
         }
         let counter = match () {
@@ -79,7 +79,7 @@ impl Join {
                 self.counts.expired_predictions += 1;
                 // A reload that shortens `label_timeout` puts deadlines into the past.
                 out.push(unlabelled(&entry, deadline.max(self.sealed)));
-                *self.predictions.row_mut(address) = self.predictions.row(address).with(EXPIRED);
+                self.mark(address, EXPIRED);
             }
             let gone = later(entry.last_at, window.kept_micros());
             if gone < end {
