@@ -15,7 +15,8 @@
 //!
 //! Memory: 32 bytes a prediction and 40 a label, plus 9 bytes of index at a load between 44 and 87 %. So a prediction
 //! keeps no label; which one it has follows from the labels that are kept: the earliest that matches. A label is kept
-//! for as long as an earlier one may come; then the prediction is marked as settled.
+//! for as long as an earlier one may come. When it goes and another one of the same id is there, the prediction is
+//! marked as settled, else when the next one comes: so the usual label is forgotten without a look at its prediction.
 
 mod entry;
 mod fingerprint;
@@ -197,7 +198,9 @@ impl Join {
     fn take(&mut self, address: Address) -> Entry {
         let entry = self.entry(address);
         self.predictions.remove(address);
-        self.last_at.remove(&address);
+        if entry.last_at > entry.at {
+            self.last_at.remove(&address);
+        }
         entry
     }
 
@@ -227,7 +230,7 @@ impl Join {
 
     /// The earliest of a session stands for all; what the others had brought about is taken back.
     fn merge(
-        &self,
+        &mut self,
         newcomer: Entry,
         others: SmallVec<[Entry; 2]>,
         meaning: &impl Meaning,
@@ -247,20 +250,33 @@ impl Join {
         }
         let label = self.label_of(&newcomer, meaning);
         out.push(predicted(&newcomer, true));
-        let Some((_, found)) = label else { return Entry { last_at, ..newcomer } };
+        let Some((address, found)) = label else { return Entry { last_at, ..newcomer } };
+        self.use_label(address, 1);
         out.push(labelled(&newcomer, found, true));
         Entry { last_at, state: LABELLED, ..newcomer }
     }
 
-    fn retract(&self, entry: &Entry, meaning: &impl Meaning, out: &mut Vec<Change>) {
+    fn retract(&mut self, entry: &Entry, meaning: &impl Meaning, out: &mut Vec<Change>) {
         out.push(predicted(entry, false));
-        if entry.has(LABELLED) && !entry.has(SETTLED) {
-            out.extend(self.label_of(entry, meaning).map(|(_, found)| labelled(entry, found, false)));
+        if let Some((address, found)) = self.own_label(entry, meaning) {
+            self.use_label(address, -1);
+            out.push(labelled(entry, found, false));
         }
     }
 
-    /// The earliest label that matches a prediction, among those that are still kept. That is the one it has, unless it
-    /// is settled.
+    /// Notes that one prediction more or less has a label.
+    fn use_label(&mut self, address: Address, more: i32) {
+        let label = self.labels.row_mut(address);
+        label.set_uses(label.uses().saturating_add_signed(more));
+    }
+
+    /// The label that a prediction has, if it is still kept.
+    fn own_label(&self, entry: &Entry, meaning: &impl Meaning) -> Option<(Address, Found)> {
+        let may_be_kept = entry.has(LABELLED) && !entry.has(SETTLED);
+        may_be_kept.then(|| self.label_of(entry, meaning)).flatten()
+    }
+
+    /// The earliest label that matches a prediction, among those that are still kept.
     fn label_of(&self, entry: &Entry, meaning: &impl Meaning) -> Option<(Address, Found)> {
         let model = meaning.model_of(entry.sample.slice);
         let window = self.windows[model as usize];
@@ -284,7 +300,7 @@ impl Join {
     ) {
         self.counts.labels += 1;
         let (tick, offset) = self.grid.split(at);
-        let label = LabelRow::new(fingerprint, model, truth, offset);
+        let mut label = LabelRow::new(fingerprint, model, truth, offset);
         let same = |address: &Address| self.labels.at(*address) == at && self.labels.row(*address).says_what(&label);
         if let Some(known) = self.labels.find(fingerprint).into_iter().find(same) {
             let row = self.labels.row_mut(known);
@@ -295,15 +311,16 @@ impl Join {
             let entry = self.entry(address);
             let own = meaning.model_of(entry.sample.slice);
             let meant = model.is_none_or(|model| model == own) && self.windows[own as usize].holds(entry.at, at);
-            if let Some(actual) = meaning.actual(own, truth).filter(|_| meant) {
-                self.give_label(address, &entry, (at, actual), meaning, out);
+            let actual = meaning.actual(own, truth).filter(|_| meant);
+            if actual.is_some_and(|actual| self.give_label(address, &entry, (at, actual), meaning, out)) {
+                label.set_uses(label.uses() + 1);
             }
         }
         self.labels.insert((self.early_micros(model), tick), label, None);
         self.evict(out);
     }
 
-    /// Gives a prediction its label, unless it has an earlier one.
+    /// Gives a prediction its label, unless it has an earlier one; whether it did.
     fn give_label(
         &mut self,
         address: Address,
@@ -311,21 +328,26 @@ impl Join {
         found: Found,
         meaning: &impl Meaning,
         out: &mut Vec<Change>,
-    ) {
+    ) -> bool {
         // Only a reload that lengthens `label_timeout` brings labels to expired predictions.
         if entry.has(EXPIRED) || entry.has(SETTLED) {
-            return;
+            return false;
         }
         if entry.has(LABELLED) {
-            let known = self.label_of(entry, meaning).map(|(_, known)| known);
-            match known.filter(|known| label_order(found) < label_order(*known)) {
-                Some(known) => out.push(labelled(entry, known, false)),
-                None => return,
+            let Some((other, known)) = self.own_label(entry, meaning) else {
+                self.mark(address, SETTLED);
+                return false;
+            };
+            if label_order(known) <= label_order(found) {
+                return false;
             }
+            self.use_label(other, -1);
+            out.push(labelled(entry, known, false));
         } else {
             self.mark(address, LABELLED);
         }
         out.push(labelled(entry, found, true));
+        true
     }
 
     /// For how long a label waits for its prediction.

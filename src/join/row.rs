@@ -29,7 +29,7 @@ pub(super) const REPEATED: u32 = 1 << 28;
 const SCORED: u32 = 1 << 27;
 /// The value is 1. Only beside a score, where the value is a class.
 const POSITIVE: u32 = 1 << 26;
-/// No other label can take the place of the one it has, which need not be kept any more.
+/// The label it has is not kept any more; another one that is kept is not its own.
 pub(super) const SETTLED: u32 = 1 << 25;
 /// What goes with a prediction wherever its row lies.
 pub(super) const STATE: u32 = LABELLED | EXPIRED | SETTLED;
@@ -118,11 +118,13 @@ pub(super) struct LabelRow {
     offset_micros: u32,
     /// How often the same label came.
     pub(super) copies: u32,
-    kind: u32,
+    /// The kind of its truth in the low bits, and how many predictions have it.
+    kind_and_uses: u32,
 }
 
 const UNNAMED: u32 = u32::MAX;
 
+const KIND_BITS: u32 = 3;
 const NUMBER: u32 = 0;
 const NUMERAL: u32 = 1;
 const BOOLEAN: u32 = 2;
@@ -141,16 +143,29 @@ impl LabelRow {
             Truth::Class(name) => (CLASS, u64::from(name)),
         };
         let model = model.unwrap_or(UNNAMED);
-        LabelRow { fingerprint: halves(fingerprint), truth, model, offset_micros, copies: 1, kind }
+        LabelRow { fingerprint: halves(fingerprint), truth, model, offset_micros, copies: 1, kind_and_uses: kind }
     }
 
     pub(super) fn truth(&self) -> Truth {
-        match self.kind {
+        match self.kind() {
             NUMERAL => Truth::Numeral(f64::from_bits(self.truth)),
             BOOLEAN => Truth::Boolean(self.truth != 0),
             CLASS => Truth::Class(u32::try_from(self.truth).unwrap_or(u32::MAX)),
             _ => Truth::Number(f64::from_bits(self.truth)),
         }
+    }
+
+    fn kind(&self) -> u32 {
+        self.kind_and_uses % (1 << KIND_BITS)
+    }
+
+    /// How many predictions have it: at most one of each model.
+    pub(super) fn uses(&self) -> u32 {
+        self.kind_and_uses >> KIND_BITS
+    }
+
+    pub(super) fn set_uses(&mut self, uses: u32) {
+        self.kind_and_uses = uses << KIND_BITS | self.kind();
     }
 
     /// The number of its model; `None` if labels do not name theirs.
@@ -160,13 +175,16 @@ impl LabelRow {
 
     /// The same label, with the numbers of another table.
     pub(super) fn renumbered(self, model: Option<u32>, truth: Truth, offset_micros: u32) -> LabelRow {
-        LabelRow { copies: self.copies, ..LabelRow::new(self.fingerprint(), model, truth, offset_micros) }
+        let mut label = LabelRow::new(self.fingerprint(), model, truth, offset_micros);
+        label.copies = self.copies;
+        label.set_uses(self.uses());
+        label
     }
 
     /// Whether another label says the same, but for its time.
     pub(super) fn says_what(&self, other: &LabelRow) -> bool {
-        (self.fingerprint, self.model, self.kind, self.truth)
-            == (other.fingerprint, other.model, other.kind, other.truth)
+        (self.fingerprint, self.model, self.kind(), self.truth)
+            == (other.fingerprint, other.model, other.kind(), other.truth)
     }
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
@@ -176,7 +194,7 @@ impl LabelRow {
         out.extend_from_slice(&self.model.to_le_bytes());
         out.extend_from_slice(&self.offset_micros.to_le_bytes());
         out.extend_from_slice(&self.copies.to_le_bytes());
-        out.extend_from_slice(&self.kind.to_le_bytes());
+        out.extend_from_slice(&self.kind_and_uses.to_le_bytes());
     }
 
     /// `None` if there are too few bytes.
@@ -187,7 +205,7 @@ impl LabelRow {
             model: u32_at(bytes, 24)?,
             offset_micros: u32_at(bytes, 28)?,
             copies: u32_at(bytes, 32)?,
-            kind: u32_at(bytes, 36)?,
+            kind_and_uses: u32_at(bytes, 36)?,
         })
     }
 }
@@ -202,11 +220,11 @@ impl Row for LabelRow {
     }
 
     fn is_removed(&self) -> bool {
-        self.kind == GONE
+        self.kind() == GONE
     }
 
     fn remove(&mut self) {
-        self.kind = GONE;
+        self.kind_and_uses = GONE;
     }
 }
 

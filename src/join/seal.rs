@@ -4,7 +4,7 @@ use super::entry::unlabelled;
 use super::row::{EXPIRED, LABELLED, LabelRow, SETTLED};
 use super::table::{Address, ChunkId, Row};
 use super::window::later;
-use super::{Change, Join, Meaning};
+use super::{Change, Fingerprint, Join, Meaning};
 use crate::clock::{Tick, Timestamp};
 
 impl Join {
@@ -39,33 +39,47 @@ impl Join {
         }
     }
 
-    /// Counts what became of a label, and settles the predictions that have it.
+    /// Counts what became of a label. One that was used needs no look at the prediction that has it, which may lie
+    /// anywhere in memory, unless that could take another label for its own.
     fn retire(&mut self, address: Address, label: LabelRow, end: Timestamp, meaning: &impl Meaning) {
-        let at = self.labels.at(address);
-        let [mut used, mut in_time, mut known] = [false; 3];
+        self.counts.duplicate_labels += u64::from(label.copies.saturating_sub(1));
+        if label.uses() == 0 {
+            *self.fate_of_unused(label, self.labels.at(address), end, meaning) += 1;
+            return;
+        }
+        self.counts.matched_labels += 1;
+        if self.labels.find(label.fingerprint()).len() > 1 {
+            self.settle(address, label.fingerprint(), meaning);
+        }
+    }
+
+    /// The counter of a label that no prediction has.
+    fn fate_of_unused(&mut self, label: LabelRow, at: Timestamp, end: Timestamp, meaning: &impl Meaning) -> &mut u64 {
+        let [mut in_time, mut known] = [false; 2];
         for prediction in self.predictions.find(label.fingerprint()) {
             let entry = self.entry(prediction);
             let model = meaning.model_of(entry.sample.slice);
             // What lies beyond the end may have been read already or not: it must not count.
-            if entry.at >= end || label.model().is_some_and(|own| own != model) {
-                continue;
-            }
-            known = true;
-            in_time |= self.windows[model as usize].holds(entry.at, at);
-            let may_have_it = entry.has(LABELLED) && !entry.has(SETTLED);
-            if may_have_it && self.label_of(&entry, meaning).is_some_and(|(own, _)| own == address) {
-                used = true;
-                self.mark(prediction, SETTLED);
+            if entry.at < end && label.model().is_none_or(|own| own == model) {
+                known = true;
+                in_time |= self.windows[model as usize].holds(entry.at, at);
             }
         }
-        let counter = match () {
-            () if used => &mut self.counts.matched_labels,
+        match () {
             () if in_time => &mut self.counts.duplicate_labels,
             () if known => &mut self.counts.late_labels,
             () => &mut self.counts.orphan_labels,
-        };
-        *counter += 1;
-        self.counts.duplicate_labels += u64::from(label.copies.saturating_sub(1));
+        }
+    }
+
+    /// Notes at the predictions that have a label that it is not kept any more.
+    fn settle(&mut self, label: Address, fingerprint: Fingerprint, meaning: &impl Meaning) {
+        for prediction in self.predictions.find(fingerprint) {
+            let entry = self.entry(prediction);
+            if self.own_label(&entry, meaning).is_some_and(|(own, _)| own == label) {
+                self.mark(prediction, SETTLED);
+            }
+        }
     }
 
     fn expire_predictions(&mut self, chunk: ChunkId, end: Timestamp, meaning: &impl Meaning, out: &mut Vec<Change>) {

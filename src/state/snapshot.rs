@@ -19,7 +19,7 @@ use crate::failpoint::reach;
 use crate::pipeline::Image;
 
 /// What the file begins with; the last letter is the version of its format.
-const MAGIC: &[u8; 8] = b"mwjoin\n1";
+const MAGIC: &[u8; 8] = b"mwjoin\n2";
 const PREFIX: &str = "join-";
 const SUFFIX: &str = ".snapshot";
 /// While it is written, and when it was found to be damaged.

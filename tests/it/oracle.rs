@@ -61,6 +61,8 @@ pub(crate) struct Said {
     pub(crate) late_events: u64,
     pub(crate) duplicate_predictions: u64,
     pub(crate) expired_predictions: u64,
+    /// Labels that were used, of those that wait for no prediction any more.
+    pub(crate) matched_labels: usize,
 }
 
 /// A notice: notifier and recipient, when it happened, the rule, and what happened.
@@ -144,6 +146,8 @@ impl Oracle<'_> {
             by_id.entry((event.model.as_deref().unwrap_or_default(), event.id)).or_default().push((*at, event));
         }
         let mut outcomes = Vec::new();
+        let (mut used, end) = (BTreeSet::new(), (self.last + 1) * self.tick);
+        let longest = self.options.models.iter().map(|section| section.early_label_wait.as_secs() as i64).max();
         for ((model, id), mut predictions) in by_id {
             let section = section(self.options, model);
             let [timeout, early, dedupe] = [section.label_timeout, section.early_label_wait, section.dedupe_window]
@@ -167,6 +171,11 @@ impl Oracle<'_> {
                 });
                 let label = labels.min_by(|a, b| (a.0, a.1.value).partial_cmp(&(b.0, b.1.value)).expect("finite"));
                 if let Some((time, label)) = label {
+                    // Labels that say the same at the same time are one and its copies.
+                    let waits = if label.model.is_some() { early } else { longest.unwrap_or(0) };
+                    if time + waits < end {
+                        used.insert((time, &label.model, id, label.value as u64));
+                    }
                     let delay = (time - at) as f64;
                     let kind = Kind::Labelled { predicted: prediction.value, actual: label.value, delay };
                     outcomes.push((at.max(*time), prediction, kind));
@@ -176,6 +185,7 @@ impl Oracle<'_> {
                 }
             }
         }
+        self.said.matched_labels = used.len();
         outcomes
     }
 

@@ -178,9 +178,11 @@ fn prove(input: &Input, seed: u64) -> Result<(), String> {
     expected.sort();
     check_lines("transitions by the oracle", &expected, &transitions)?;
     let counts = whole.counts;
-    let counted = (counts.late_events, counts.join.duplicate_predictions, counts.join.expired_predictions);
-    let expected = (said.late_events, said.duplicate_predictions, said.expired_predictions);
-    check("late, duplicate, expired by the oracle", &expected, &counted)?;
+    let join = counts.join;
+    let counted = [counts.late_events, join.duplicate_predictions, join.expired_predictions, join.matched_labels];
+    let matched = said.matched_labels as u64;
+    let expected = [said.late_events, said.duplicate_predictions, said.expired_predictions, matched];
+    check("late, duplicate, expired, matched by the oracle", &expected, &counted)?;
     prove_readings(&whole.models, &said)?;
     // Every second one, to stay within four minutes for ten thousand: a life costs as much as the rest.
     if seed.is_multiple_of(LIVED_ONE_IN) { lived::prove(input, &whole, &said) } else { Ok(()) }

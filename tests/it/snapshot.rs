@@ -152,7 +152,7 @@ fn damage_anywhere_is_found() {
         assert!(!usable(&whole[..place]), "cut at {place}");
     }
     let mut newer = whole.clone();
-    newer[7] = b'2';
+    newer[7] = b'3';
     fs::write(&file, newer).unwrap();
     assert!(matches!(Reader::open(directory.path(), &written.file), Err(Unusable::OtherFormat)));
 }
