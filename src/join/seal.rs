@@ -23,17 +23,18 @@ impl Join {
     }
 
     fn retire_labels(&mut self, chunk: ChunkId, end: Timestamp, meaning: &impl Meaning) {
-        let mut again: Option<Timestamp> = None;
+        let (mut gone, mut again): (Vec<Address>, Option<Timestamp>) = (Vec::new(), None);
         for address in self.labels.live(chunk) {
             let label = self.labels.row(address);
             let due = later(self.labels.at(address), self.early_micros(label.model()));
             if due < end {
                 self.retire(address, label, end, meaning);
-                self.labels.remove(address);
+                gone.push(address);
             } else {
                 again = Some(again.map_or(due, |other| other.min(due)));
             }
         }
+        self.labels.remove_all(chunk, &gone);
         if !self.labels.free_if_empty(chunk) {
             self.labels.look_at(chunk, again.unwrap_or(end));
         }
@@ -83,7 +84,7 @@ impl Join {
     }
 
     fn expire_predictions(&mut self, chunk: ChunkId, end: Timestamp, meaning: &impl Meaning, out: &mut Vec<Change>) {
-        let mut again: Option<Timestamp> = None;
+        let (mut gone, mut again): (Vec<Address>, Option<Timestamp>) = (Vec::new(), None);
         for address in self.predictions.live(chunk) {
             let entry = self.entry(address);
             let window = self.windows[meaning.model_of(entry.sample.slice) as usize];
@@ -95,14 +96,18 @@ impl Join {
                 out.push(unlabelled(&entry, deadline.max(self.sealed)));
                 self.mark(address, EXPIRED);
             }
-            let gone = later(entry.last_at, window.kept_micros());
-            if gone < end {
-                self.take(address);
+            let kept_until = later(entry.last_at, window.kept_micros());
+            if kept_until < end {
+                gone.push(address);
+                if entry.last_at > entry.at {
+                    self.last_at.remove(&address);
+                }
             } else {
-                let next = if waits && deadline >= end { deadline } else { gone };
+                let next = if waits && deadline >= end { deadline } else { kept_until };
                 again = Some(again.map_or(next, |other| other.min(next)));
             }
         }
+        self.predictions.remove_all(chunk, &gone);
         if self.predictions.is_sparse(chunk) {
             // A few that were repeated must not keep the memory of all.
             for address in self.predictions.live(chunk) {

@@ -46,6 +46,12 @@ pub(super) struct Rows<R> {
     pub(super) ages: Vec<f64>,
 }
 
+impl<R> Rows<R> {
+    fn none() -> Arc<Rows<R>> {
+        Arc::new(Rows { rows: Vec::new(), ages: Vec::new() })
+    }
+}
+
 /// Which chunks a row may lie in: how long it waits, and the tick of its time.
 pub(super) type Place = (i64, Tick);
 
@@ -199,7 +205,7 @@ impl<R: Row> Table<R> {
     }
 
     fn new_chunk(&mut self, place: Place) -> ChunkId {
-        let chunk = Chunk { place, rows: Arc::new(Rows { rows: Vec::new(), ages: Vec::new() }), live: 0, passed: 0 };
+        let chunk = Chunk { place, rows: Rows::none(), live: 0, passed: 0 };
         let id = match self.free.pop() {
             Some(id) => {
                 self.chunks[id as usize] = chunk;
@@ -220,15 +226,34 @@ impl<R: Row> Table<R> {
 
     /// Takes a row out.
     pub(super) fn remove(&mut self, address: Address) {
+        if self.forget(address) {
+            self.row_mut(address).remove();
+        }
+    }
+
+    /// Takes rows of one chunk out. If they are all it holds, nothing is copied.
+    pub(super) fn remove_all(&mut self, id: ChunkId, addresses: &[Address]) {
+        for address in addresses {
+            self.forget(*address);
+        }
+        let chunk = &mut self.chunks[id as usize];
+        if chunk.live == 0 {
+            chunk.rows = Rows::none();
+        } else {
+            addresses.iter().for_each(|address| self.row_mut(*address).remove());
+        }
+    }
+
+    /// Lets a row be found no more; whether it was.
+    fn forget(&mut self, address: Address) -> bool {
         let fingerprint = self.row(address).fingerprint();
         let entry = entry_of(fingerprint, address);
         let index = &mut self.index[index_of(fingerprint)];
-        if let Ok(found) = index.find_entry(hash(tag(fingerprint)), |known| *known == entry) {
-            found.remove();
-            self.row_mut(address).remove();
-            self.chunk_mut(address).live -= 1;
-            self.len -= 1;
-        }
+        let Ok(found) = index.find_entry(hash(tag(fingerprint)), |known| *known == entry) else { return false };
+        found.remove();
+        self.chunk_mut(address).live -= 1;
+        self.len -= 1;
+        true
     }
 
     /// Takes the chunks that are to be looked at up to the end of `tick` out of the schedule. Each must be given back by
@@ -262,7 +287,7 @@ impl<R: Row> Table<R> {
         if chunk.live > 0 {
             return false;
         }
-        chunk.rows = Arc::new(Rows { rows: Vec::new(), ages: Vec::new() });
+        chunk.rows = Rows::none();
         let place = chunk.place;
         self.stop_filling(id, place);
         if let Some(open) = self.open.get_mut(&place.1) {
