@@ -44,12 +44,10 @@ impl Restart<'_> {
     /// Gives the transitions of alerts that nobody watches any more.
     pub(super) fn resume(&self, state: &State, intake: &mut Intake) -> anyhow::Result<(Kafka, Vec<Transition>)> {
         let Some(checkpoint) = state.checkpoint()? else {
-            let mut config = self.config.source.clone();
-            if state.set_aside.is_some() {
-                config.start = Start::Ago(self.memory());
-                info!(ago = ?self.memory(), "everything is computed anew from the source, as far as it reaches back");
-            }
-            let source = self.open(&config, &|_| None, &|_| None, None)?;
+            let source = match state.set_aside {
+                Some(_) => self.begin_anew()?,
+                None => self.open(&self.config.source, &|_| None, &|_| None, None)?,
+            };
             intake.expect_partitions(source.partitions());
             return Ok((source, Vec::new()));
         };
@@ -69,6 +67,19 @@ impl Restart<'_> {
         let resume = |partition: &Partition| resume(partition).filter(|_| !anew.contains(partition));
         self.rebuild(state, intake, source.partitions(), &resume)?;
         Ok((source, ended))
+    }
+
+    /// Opens the source so far back that everything can be computed again, and notes what it does not have any more.
+    fn begin_anew(&self) -> anyhow::Result<Kafka> {
+        let ago = self.memory();
+        info!(?ago, "everything is computed anew from the source, as far as it reaches back");
+        let config = kafka::Config { start: Start::Ago(ago), ..self.config.source.clone() };
+        let wanted = self.clock.now().minus(ago);
+        let mut source = self.open(&config, &|_| None, &|_| None, None)?;
+        for (partition, oldest) in source.begin_late(self.keep_waiting)?.iter().filter(|(_, oldest)| *oldest > wanted) {
+            self.note(self.incomplete(partition, Some((wanted, *oldest))));
+        }
+        Ok(source)
     }
 
     /// How long events can matter: until their label comes or is given up, and their evidence has faded.

@@ -174,7 +174,7 @@ impl Oracle<'_> {
                     // Labels that say the same at the same time are one and its copies.
                     let waits = if label.model.is_some() { early } else { longest.unwrap_or(0) };
                     if time + waits < end {
-                        used.insert((time, &label.model, id, label.value as u64));
+                        used.insert((time, &label.model, id, label.value.to_bits()));
                     }
                     let delay = (time - at) as f64;
                     let kind = Kind::Labelled { predicted: prediction.value, actual: label.value, delay };

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::client::{self, Client};
 use super::config::{Config, Start};
 use super::group::Group;
-use super::identity::Probe;
+use super::identity::{self, Probe};
 use super::position::{Position, SILENT_AFTER};
 use super::{Kafka, Watch};
 use crate::clock::{Clock, SystemClock, Timestamp};
@@ -84,6 +84,24 @@ impl Kafka {
     pub fn made_anew(&self) -> Vec<Partition> {
         let gaps = self.gaps.iter().filter(|(gap, _)| gap.cause == Cause::Recreated);
         gaps.filter_map(|(gap, _)| self.partitions.get(gap.partition? as usize).cloned()).collect()
+    }
+
+    /// Partitions that are about to be read from where older records were deleted, each with the time of its oldest record.
+    ///
+    /// # Errors
+    ///
+    /// If librdkafka refuses, or if `keep_waiting` says so while the records are looked up.
+    pub fn begin_late(&mut self, keep_waiting: &dyn Fn() -> bool) -> Result<Vec<(Partition, Timestamp)>, Error> {
+        let at_low = |(partition, position): &(&Partition, &Position)| {
+            position.next > 0 && self.client.watermarks(partition).is_ok_and(|(low, _)| low == position.next)
+        };
+        let late = self.partitions.iter().zip(&self.positions).filter(at_low);
+        let late: Vec<(Partition, i64)> =
+            late.map(|(partition, position)| (partition.clone(), position.next)).collect();
+        self.probe.ask(&late, identity::PATIENCE)?;
+        let found = self.await_answer(keep_waiting)?.into_iter();
+        let known = found.filter(|(_, oldest)| oldest.millis >= 0);
+        Ok(known.map(|(partition, oldest)| (partition, Timestamp::from_micros(oldest.millis * 1_000))).collect())
     }
 
     fn wait_for(&mut self, opening: &Opening<'_>, keep_waiting: &dyn Fn() -> bool) -> Result<Vec<Bounds>, Error> {

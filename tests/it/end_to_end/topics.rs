@@ -262,6 +262,35 @@ fn retention_that_overtakes_is_told_with_what_is_lost() {
 }
 
 #[test]
+fn what_retention_had_taken_when_the_state_was_lost_is_told() {
+    let Some(scene) = Scene::set("retention-lost") else { return };
+    let watch = scene.start();
+    let read = scene.predict(400, 4);
+    scene.counts(&watch, read, 0);
+    watch.has_committed(read);
+    assert_eq!(watch.end("TERM"), Some(0));
+    std::fs::write(scene.stage.folder.path().join("state/modelwatch.db"), "no database at all").unwrap();
+    scene.retain_from(40);
+    let watch = scene.start();
+    let mut told = eventually("it is told", || Some(scene.told()).filter(|told| told.len() >= 5));
+    told.sort();
+    let missing = |number: i32| {
+        let place = format!("{}/{number}", scene.predictions());
+        ("join_incomplete".to_owned(), place, "models concerned: eta, fraud".to_owned())
+    };
+    assert_eq!(told[..4], [0, 1, 2, 3].map(missing));
+    assert_eq!(told[4].0, "state_damaged");
+    scene.counts(&watch, 4 * 60, 0);
+    let heard = scene.hooks.heard().into_iter().map(|hook| hook.json());
+    let of_join = heard.filter(|notice| notice["trouble"] == "join_incomplete");
+    let spans: Vec<Value> =
+        of_join.flat_map(|notice| notice["places"].as_array().cloned().unwrap_or_default()).collect();
+    assert_eq!(spans.len(), 4, "{spans:?}");
+    assert!(spans.iter().all(|at| at["missing_from"].is_string() && at["missing_to"].is_string()), "{spans:?}");
+    assert_eq!(watch.end("TERM"), Some(0));
+}
+
+#[test]
 fn partitions_that_are_added_are_read_whole() {
     let Some(scene) = Scene::set("grown") else { return };
     let watch = scene.start();
