@@ -40,7 +40,7 @@ use crate::notification::{Rendering, Trouble};
 use crate::notifier;
 use crate::source::kafka::Kafka;
 use crate::source::{Partition, Source};
-use crate::state::State;
+use crate::state::{Lock, State};
 use crate::web;
 use couriers::{Couriers, CurrentBell};
 use delivery::Notifiers;
@@ -71,7 +71,7 @@ pub struct Daemon {
     next_reload: NextReload,
     couriers: Couriers,
     /// Kept until the last courier has ended: nobody else may send what is owed here.
-    lock: std::fs::File,
+    lock: Arc<Lock>,
     /// For more connections to the outbox.
     state_directory: std::path::PathBuf,
     web: Option<SocketAddr>,
@@ -111,7 +111,7 @@ impl Daemon {
         }
         let mut couriers = Couriers::new(Handle::current());
         couriers.replace(&config, &notifiers, &clock, || state.outbox())?;
-        let lock = state.lock().context("the lock of the state directory cannot be kept")?;
+        let lock = state.lock();
         let stopping = Arc::new(AtomicBool::new(false));
         let next_reload = NextReload::default();
         let beginning = Beginning {

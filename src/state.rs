@@ -17,6 +17,7 @@ mod trouble;
 use std::collections::HashMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -104,13 +105,23 @@ pub struct Told {
     pub lost: bool,
 }
 
+/// Held for as long as the process uses the directory.
+#[derive(Debug)]
+pub struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child that was just forked has the file, too, until it becomes another program.
+        let _unlocked = self.0.unlock();
+    }
+}
+
 /// The open state file.
 #[derive(Debug)]
 pub struct State {
     connection: Connection,
     directory: PathBuf,
-    /// Held for as long as the process uses the directory.
-    _lock: File,
+    lock: Arc<Lock>,
     key: [u8; 16],
     /// Where a damaged file was put, if there was one.
     pub set_aside: Option<PathBuf>,
@@ -133,7 +144,7 @@ impl State {
         }
         let (connection, set_aside) = file::open(directory, now)?;
         let key = deployment_key(&connection)?;
-        let state = State { connection, directory: directory.to_owned(), _lock: lock, key, set_aside };
+        let state = State { connection, directory: directory.to_owned(), lock: Arc::new(Lock(lock)), key, set_aside };
         snapshot::remove_unfinished(directory);
         snapshot::remove_others(directory, state.snapshot()?.as_ref().map(|named| named.file.as_str()));
         Ok(state)
@@ -149,12 +160,8 @@ impl State {
     }
 
     /// The lock of the directory, to be kept for as long as anybody in this process uses the outbox.
-    ///
-    /// # Errors
-    ///
-    /// If the system gives no further handle.
-    pub fn lock(&self) -> std::io::Result<File> {
-        self._lock.try_clone()
+    pub fn lock(&self) -> Arc<Lock> {
+        Arc::clone(&self.lock)
     }
 
     /// A connection for the delivery of notices, to the state file in `directory` that this process has open.

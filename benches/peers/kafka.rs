@@ -2,12 +2,16 @@
 //!
 //!     cargo bench --bench peers -- fill BROKERS EVENTS [SEED]     into the topics `bench-predictions` and `bench-labels`
 //!     cargo bench --bench peers -- raw BROKERS                    reads both from their start to their end
+//!     cargo bench --bench peers -- lines DIRECTORY EVENTS         the same events as predictions.jsonl and labels.jsonl
 #![allow(clippy::print_stdout, clippy::expect_used, reason = "a measurement prints, and stops if it cannot be made")]
 #![allow(missing_docs, reason = "a program")]
 
 mod events;
 mod native;
 
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rdkafka::config::ClientConfig;
@@ -29,6 +33,7 @@ fn main() {
             fill(brokers, events.parse().expect("how many"), seed.parse().expect("a seed"))
         }
         ["raw", brokers] => raw(brokers),
+        ["lines", directory, events] => lines(directory, events.parse().expect("how many")).expect("written"),
         // `cargo bench` without a name runs every program there is.
         _ => println!("see the head of benches/peers/kafka.rs"),
     }
@@ -60,6 +65,18 @@ fn fill(brokers: &str, events: u64, seed: u64) {
     producer.flush(WAIT).expect("all records are acknowledged");
     let seconds = start.elapsed().as_secs_f64();
     println!("filled: {events} records, {bytes} bytes of values, {seconds:.1} s");
+}
+
+/// As files, for `modelwatch replay` without a broker.
+fn lines(directory: &str, events: usize) -> std::io::Result<()> {
+    let file = |name: &str| File::create(Path::new(directory).join(name)).map(BufWriter::new);
+    let (mut predictions, mut labels) = (file("predictions.jsonl")?, file("labels.jsonl")?);
+    for event in Events::new(1).take(events) {
+        let out = if event.topic == Topic::Predictions { &mut predictions } else { &mut labels };
+        writeln!(out, "{}", event.value)?;
+    }
+    predictions.flush()?;
+    labels.flush()
 }
 
 /// With librdkafka's batch API, and nothing done to the records but a look at their length.
