@@ -14,10 +14,12 @@ mod seal;
 mod spec;
 mod view;
 
+use smallvec::SmallVec;
+
 use crate::clock::{Tick, TickGrid, Timestamp};
 use crate::decode::Rejection;
 use crate::event::{Events, Label, Prediction};
-use crate::join::{self, Change, Fingerprinter, Join, Sample};
+use crate::join::{self, Change, Fingerprint, Fingerprinter, Join, Sample};
 use crate::pattern;
 use crate::series::{Registry, SeriesId};
 use crate::smoothing::Smoothed;
@@ -32,6 +34,9 @@ pub use rebuild::Rebuilding;
 pub use saved::Saved;
 use spec::Spec;
 pub use view::{AlertView, ModelView, ReadingView, View};
+
+/// Of the events that are looked at together.
+type Fingerprints = SmallVec<[Fingerprint; 64]>;
 
 /// An event that is so much older than its record has no time worth believing.
 const MAX_AGE: std::time::Duration = std::time::Duration::from_secs(400 * 86_400);
@@ -159,6 +164,23 @@ impl Pipeline {
         let taken = self.join_events(partition, events, now);
         self.apply_changes();
         taken
+    }
+
+    /// Reads the places in memory that these events will need: such reads wait for memory together, and without them each
+    /// event would wait for its own.
+    pub fn look_ahead<'e, 'a: 'e>(&self, events: impl Iterator<Item = &'e Events<'a>>) {
+        let (mut predictions, mut labels) = (Fingerprints::new(), Fingerprints::new());
+        for event in events {
+            let prediction = event.prediction.as_ref();
+            predictions.extend(prediction.map(|event| self.fingerprint(event.model.as_deref(), &event.id)));
+            labels.extend(event.label.as_ref().map(|event| self.fingerprint(event.model.as_deref(), &event.id)));
+        }
+        self.join.look_ahead(&predictions, &labels);
+    }
+
+    /// The fingerprint of an id, if its model is the one that is named.
+    fn fingerprint(&self, model: Option<&str>, id: &str) -> Fingerprint {
+        self.fingerprinter.of(model.filter(|_| self.options.labels_name_model), id)
     }
 
     /// Puts the events into the join; what that brings about is in `changes`.

@@ -4,9 +4,9 @@
 //! core does. What could depend on arrival is decided at the seal, by name: a series is admitted with the first tick in
 //! which it has a sample, segment values in the order of their names; those beyond the limit are folded into `other`.
 
-use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 
+use hashbrown::HashMap;
 use siphasher::sip::SipHasher13;
 use smallvec::SmallVec;
 

@@ -3,8 +3,9 @@
 //! Integers for counts, [`ExactSum`] for reals: the sums of a tick form an abelian group, so any order, split or merge
 //! of its outcomes gives the same bits, and a correction is a subtraction.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
+use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use crate::clock::Tick;

@@ -91,7 +91,7 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
         let polled = source.poll(POLL_WAIT)?;
         let now = SystemClock.now();
         intake.expect_partitions(source.partitions());
-        intake.take(&polled.batch, now);
+        intake.take(polled.batch.records(), |intake, decoded| intake.take_record(decoded, now));
         report.gaps(&polled.gaps);
         finished = polled.finished;
         loop {

@@ -215,12 +215,12 @@ impl Engine {
         }
         polled.seen.iter().for_each(|seen| self.positions.saw(seen));
         polled.faults.iter().for_each(|fault| self.note_fault(fault));
-        for record in polled.batch.records() {
-            let before = self.positions.before(&record, &self.parts.intake);
-            let reached = self.parts.intake.pipeline.watermark();
-            self.parts.intake.take_record(&record, furthest);
-            self.positions.took(&record, before, reached, &self.parts.intake);
-        }
+        self.parts.intake.take(polled.batch.records(), |intake, decoded| {
+            let before = self.positions.before(&decoded.record, intake);
+            let reached = intake.pipeline.watermark();
+            intake.take_record(decoded, furthest);
+            self.positions.took(&decoded.record, before, reached, intake);
+        });
         self.positions.note_ends(polled, self.polled_at);
     }
 

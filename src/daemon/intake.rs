@@ -6,8 +6,9 @@ use crate::alert::Transition;
 use crate::clock::Timestamp;
 use crate::decode::json::Json;
 use crate::decode::{Decode, Mapping, Rejection};
+use crate::event::Events;
 use crate::pipeline::{Options, Pipeline};
-use crate::source::{Batch, Partition, PartitionIndex, Record};
+use crate::source::{Partition, PartitionIndex, Record};
 
 /// What was rejected for one reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,17 @@ pub struct Rejected {
 
 /// Rejections by reason.
 pub type RejectedByReason = BTreeMap<&'static str, Rejected>;
+
+/// How many records are decoded before the first of them is taken in.
+const DECODED_AT_ONCE: usize = 64;
+
+/// A record with what it says.
+#[derive(Debug)]
+pub struct Decoded<'a> {
+    /// The record.
+    pub record: Record<'a>,
+    events: Result<Events<'a>, Rejection>,
+}
 
 /// Decodes records and feeds the core.
 #[derive(Debug)]
@@ -91,20 +103,37 @@ impl Intake {
         &self.rejected
     }
 
-    /// Takes in a batch.
-    pub fn take(&mut self, batch: &Batch, now: Timestamp) {
-        for record in batch.records() {
-            self.take_record(&record, now);
+    /// Decodes records; `each` takes them in, one by one.
+    pub fn take<'a>(
+        &mut self,
+        records: impl Iterator<Item = Record<'a>>,
+        mut each: impl FnMut(&mut Intake, &Decoded<'a>),
+    ) {
+        let mut records = records.peekable();
+        while records.peek().is_some() {
+            for decoded in self.decode(records.by_ref().take(DECODED_AT_ONCE)) {
+                each(self, &decoded);
+            }
         }
     }
 
+    /// Decodes records, and lets the core look ahead: the places in memory that they need are fetched together.
+    fn decode<'a>(&self, records: impl Iterator<Item = Record<'a>>) -> Vec<Decoded<'a>> {
+        let mut decoded = Vec::with_capacity(DECODED_AT_ONCE);
+        for record in records {
+            if let Some(decoder) = self.decoders.get(record.partition as usize) {
+                decoded.push(Decoded { record, events: decoder.decode(&record) });
+            }
+        }
+        self.pipeline.look_ahead(decoded.iter().filter_map(|decoded: &Decoded<'_>| decoded.events.as_ref().ok()));
+        decoded
+    }
+
     /// Takes in one record.
-    pub fn take_record(&mut self, record: &Record<'_>, now: Timestamp) {
-        let Some(decoder) = self.decoders.get(record.partition as usize) else { return };
-        let pipeline = &mut self.pipeline;
-        let taken = decoder.decode(record).and_then(|events| {
+    pub fn take_record(&mut self, Decoded { record, events }: &Decoded<'_>, now: Timestamp) {
+        let taken = events.as_ref().map_err(Clone::clone).and_then(|events| {
             self.ignored += u64::from(events.prediction.is_none() && events.label.is_none());
-            pipeline.take(record.partition, &events, now)
+            self.pipeline.take(record.partition, events, now)
         });
         if let Some(count) = self.partitions.get(record.partition as usize).and_then(|p| self.records.get_mut(&p.topic))
         {
@@ -116,10 +145,9 @@ impl Intake {
     }
 
     /// Puts one record into the join alone: it was counted before the checkpoint. Trouble was counted then, too.
-    pub fn rebuild_record(&mut self, record: &Record<'_>, now: Timestamp) {
-        let Some(decoder) = self.decoders.get(record.partition as usize) else { return };
-        if let Ok(events) = decoder.decode(record) {
-            self.pipeline.rebuild(record.partition, &events, now);
+    pub fn rebuild_record(&mut self, Decoded { record, events }: &Decoded<'_>, now: Timestamp) {
+        if let Ok(events) = events {
+            self.pipeline.rebuild(record.partition, events, now);
         }
     }
 

@@ -17,7 +17,7 @@ use crate::notification::Trouble;
 use crate::pipeline::{Model, Pipeline};
 use crate::smoothing::Smoothing;
 use crate::source::kafka::{self, Kafka, Offsets, Opening, Start};
-use crate::source::{Anchor, Partition, PartitionIndex, Polled, Source};
+use crate::source::{Anchor, Partition, PartitionIndex, Polled, Record, Source};
 use crate::state::snapshot::{Reader, Unusable};
 use crate::state::{Mark, State};
 use crate::watermark::Frontier;
@@ -141,7 +141,6 @@ impl Restart<'_> {
             |partition: &Partition| marks.get(partition).and_then(|marks| marks.first()).map(|mark| mark.frontier);
         let mut source = self.open(&self.config.source, &from, &|_| None, Some(positions))?;
         let listed = source.partitions().to_vec();
-        // The two openings may list the partitions in another order: records are renumbered by name.
         let index = |partition: &Partition| partitions.iter().position(|known| known == partition);
         let numbers: Vec<Option<PartitionIndex>> =
             listed.iter().map(|p| index(p).and_then(|at| PartitionIndex::try_from(at).ok())).collect();
@@ -149,8 +148,9 @@ impl Restart<'_> {
         let newest = |at: &Option<PartitionIndex>| at.and_then(|at| intake.pipeline.frontier(at)).map(|f| f.newest);
         let ends: Vec<Timestamp> = numbers.iter().map(|at| newest(at).unwrap_or(Timestamp::MAX)).collect();
         let of = |partition: &Partition| marks.get(partition).map(Vec::as_slice).unwrap_or_default();
-        let mut ways: Vec<Way<'_>> =
-            listed.iter().zip(ends).map(|(p, end)| Way { marks: of(p), passed: 0, end }).collect();
+        let ways = listed.iter().zip(ends).map(|(p, end)| Way { marks: of(p), passed: 0, end });
+        let mut ways: HashMap<PartitionIndex, Way<'_>> =
+            numbers.iter().zip(ways).filter_map(|(at, way)| Some(((*at)?, way))).collect();
         let before = intake.pipeline.begin_rebuild(partitions.iter().map(|p| first(p).unwrap_or(unseen)).collect());
         let mut records = 0_u64;
         loop {
@@ -162,15 +162,17 @@ impl Restart<'_> {
                 });
                 missing.into_iter().for_each(|trouble| self.note(trouble));
             }
-            for mut record in polled.batch.records() {
-                let Some(number) = number(record.partition) else { continue };
-                let bound =
-                    ways[record.partition as usize].pass(record.offset, |floor| intake.pipeline.raise(number, floor));
-                record.partition = number;
+            // The two openings may list the partitions in another order: records are renumbered by name.
+            let read = polled.batch.records();
+            let ours = read.filter_map(|record| Some(Record { partition: number(record.partition)?, ..record }));
+            intake.take(ours, |intake, decoded| {
+                let Record { partition, offset, .. } = decoded.record;
+                let raise = |floor| intake.pipeline.raise(partition, floor);
+                let Some(bound) = ways.get_mut(&partition).map(|way| way.pass(offset, raise)) else { return };
                 // What was too far in the future then is still refused, though the clock has moved on.
-                intake.rebuild_record(&record, bound.minus(self.config.pipeline.max_skew));
+                intake.rebuild_record(decoded, bound.minus(self.config.pipeline.max_skew));
                 records += 1;
-            }
+            });
             let ended: Vec<PartitionIndex> = polled.at_end.iter().filter_map(|index| number(*index)).collect();
             intake.pipeline.advance_rebuild(&ended);
             anyhow::ensure!((self.keep_waiting)(), "stopped while the join was rebuilt");

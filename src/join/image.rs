@@ -4,9 +4,9 @@
 //! of one chunk with the beginning of their tick, so it can be read into a table with other ticks, other windows and
 //! other numbers of models and slices.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::row::{LabelRow, PredictionRow, REPEATED};

@@ -1,26 +1,26 @@
 //! The store of rows: found by fingerprint, expired by time, copied without stopping anybody.
 //!
 //! Rows lie in chunks of at most [`ROWS_MAX`], all of one tick and with the same time to wait, so that a row needs no
-//! schedule of its own, its time is a small offset, and what goes together lies together. An index of 256 hash tables
-//! says where the rows of a fingerprint are: when one of them grows, the others do not, and nothing stops for long.
+//! schedule of its own, its time is a small offset, and what goes together lies together. The index says where the rows
+//! of a fingerprint are.
 //! Chunks are shared with a copy of the table until either side changes one (copy on write, 2 KiB at a time: labels that
 //! find predictions all over the table copy a chunk each while a snapshot is written).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hashbrown::HashTable;
+use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::Fingerprint;
+use super::index::Index;
 use crate::clock::{Tick, TickGrid, Timestamp};
 
 /// Most rows of a chunk: what is copied at once while a copy of the table is being written.
 const ROWS_MAX: usize = 1 << SLOT_BITS;
 const SLOT_BITS: u32 = 6;
-/// Most chunks; an address has 32 bits.
-const CHUNKS_MAX: usize = 1 << (32 - SLOT_BITS);
-const INDEXES: usize = 256;
+/// Most chunks; an address has 32 bits, which are not all ones.
+const CHUNKS_MAX: usize = (1 << (32 - SLOT_BITS)) - 1;
 
 /// Where a row is: chunk and slot.
 pub(super) type Address = u32;
@@ -69,8 +69,7 @@ struct Chunk<R> {
 #[derive(Debug)]
 pub(super) struct Table<R> {
     grid: TickGrid,
-    /// By high bits of the fingerprint; each entry is 32 further bits and an address.
-    index: Vec<HashTable<u64>>,
+    index: Index,
     chunks: Vec<Chunk<R>>,
     free: Vec<ChunkId>,
     /// Chunks that have room, of open ticks.
@@ -80,34 +79,6 @@ pub(super) struct Table<R> {
     /// When chunks are to be looked at. Every chunk that is not free is in it, but for those that [`Table::due`] gave.
     due: BTreeMap<Tick, Vec<ChunkId>>,
     len: usize,
-}
-
-/// Fingerprints are hashes already: 32 of their bits are the tag, and all that the hash table needs.
-#[expect(clippy::cast_possible_truncation, reason = "any bits are as good as others")]
-fn tag(fingerprint: Fingerprint) -> u64 {
-    u64::from(fingerprint as u32)
-}
-
-/// The hash table takes its own tag from the highest bits, and the place from the lowest.
-fn hash(tag: u64) -> u64 {
-    tag << 32 | tag
-}
-
-fn hash_of_entry(entry: &u64) -> u64 {
-    hash(entry >> 32)
-}
-
-fn entry_of(fingerprint: Fingerprint, address: Address) -> u64 {
-    tag(fingerprint) << 32 | u64::from(address)
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "an entry's low half is its address")]
-fn address_of(entry: u64) -> Address {
-    entry as Address
-}
-
-fn index_of(fingerprint: Fingerprint) -> usize {
-    usize::from((fingerprint >> 120) as u8)
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "a slot is less than 64")]
@@ -123,7 +94,7 @@ impl<R: Row> Table<R> {
     pub(super) fn new(grid: TickGrid) -> Table<R> {
         Table {
             grid,
-            index: (0..INDEXES).map(|_| HashTable::new()).collect(),
+            index: Index::new(),
             chunks: Vec::new(),
             free: Vec::new(),
             filling: HashMap::new(),
@@ -169,11 +140,15 @@ impl<R: Row> Table<R> {
         time_of(self.grid, chunk.place.1, offset)
     }
 
+    /// Reads where the rows of a fingerprint are looked up.
+    pub(super) fn touch(&self, fingerprint: Fingerprint) {
+        self.index.touch(fingerprint);
+    }
+
     /// The rows that bear a fingerprint.
     pub(super) fn find(&self, fingerprint: Fingerprint) -> Found {
-        let candidates = self.index[index_of(fingerprint)].iter_hash(hash(tag(fingerprint)));
-        let tagged = candidates.filter(|entry| *entry >> 32 == tag(fingerprint)).map(|entry| address_of(*entry));
-        tagged.filter(|address| self.row(*address).fingerprint() == fingerprint).collect()
+        let candidates = self.index.find(fingerprint);
+        candidates.filter(|address| self.row(*address).fingerprint() == fingerprint).collect()
     }
 
     /// Puts a row where it is found by its fingerprint and looked at when its place says so.
@@ -195,12 +170,7 @@ impl<R: Row> Table<R> {
         if rows.rows.len() == ROWS_MAX {
             self.filling.remove(&place);
         }
-        let fingerprint = row.fingerprint();
-        self.index[index_of(fingerprint)].insert_unique(
-            hash(tag(fingerprint)),
-            entry_of(fingerprint, address),
-            hash_of_entry,
-        );
+        self.index.insert(row.fingerprint(), address);
         address
     }
 
@@ -247,10 +217,9 @@ impl<R: Row> Table<R> {
     /// Lets a row be found no more; whether it was.
     fn forget(&mut self, address: Address) -> bool {
         let fingerprint = self.row(address).fingerprint();
-        let entry = entry_of(fingerprint, address);
-        let index = &mut self.index[index_of(fingerprint)];
-        let Ok(found) = index.find_entry(hash(tag(fingerprint)), |known| *known == entry) else { return false };
-        found.remove();
+        if !self.index.remove(fingerprint, address) {
+            return false;
+        }
         self.chunk_mut(address).live -= 1;
         self.len -= 1;
         true

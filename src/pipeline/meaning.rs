@@ -1,12 +1,11 @@
 //! What the join must know of things of which it keeps numbers only: classes, slices, models.
 
-use std::collections::HashMap;
-
 use super::Pipeline;
 use super::spec::Spec;
 use crate::event::Scalar;
 use crate::join::{Change, Join, Meaning, Truth};
 use crate::series::Registry;
+use hashbrown::HashMap;
 
 /// What every binary model understands that has no class names of its own.
 const USUAL: [&str; 4] = ["false", "0", "true", "1"];

@@ -1,13 +1,12 @@
 //! The seal of a tick: its sums enter the smoothing, then the rules are judged.
 
-use std::collections::HashMap;
-
 use super::Pipeline;
 use crate::alert::Transition;
 use crate::clock::{Tick, Timestamp};
 use crate::series::SeriesId;
 use crate::smoothing::Smoothed;
 use crate::summary::{Cell, TickSums};
+use hashbrown::HashMap;
 
 /// Most ticks that are sealed at once: months without data must not keep the caller from anything else.
 const TICKS_AT_ONCE: Tick = 2_000;

@@ -504,7 +504,6 @@ fn resume<'l>(
 fn rebuild(intake: &mut Intake, index: PartitionIndex, offset: i64, (recorded_at, value): &Stored, bound: Timestamp) {
     let mut batch = Batch::default();
     batch.push((index, offset), *recorded_at, None, Some(value), std::iter::empty::<Option<&[u8]>>());
-    for record in batch.records() {
-        intake.rebuild_record(&record, bound.minus(crate::given::options(Vec::new(), Vec::new()).max_skew));
-    }
+    let bound = bound.minus(crate::given::options(Vec::new(), Vec::new()).max_skew);
+    intake.take(batch.records(), |intake, decoded| intake.rebuild_record(decoded, bound));
 }
