@@ -4,25 +4,20 @@
 //! of one chunk with the beginning of their tick, so it can be read into a table with other ticks, other windows and
 //! other numbers of models and slices.
 
-use std::sync::Arc;
-
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::row::{LabelRow, PredictionRow, REPEATED};
-use super::table::{Address, ChunkId, Row, Rows, address_in};
+use super::table::{Address, Row, Shared, address_in};
 use super::{Entry, Join, Meaning, Sample, Truth};
 use crate::clock::Timestamp;
-
-/// Chunks of rows, each with its number and the beginning of its tick.
-type Chunks<R> = Vec<(ChunkId, Timestamp, Arc<Rows<R>>)>;
 
 /// The table at one instant.
 #[derive(Debug)]
 pub struct Image {
-    predictions: Chunks<PredictionRow>,
+    predictions: Vec<Shared<PredictionRow>>,
     last_at: HashMap<Address, Timestamp>,
-    labels: Chunks<LabelRow>,
+    labels: Vec<Shared<LabelRow>>,
 }
 
 /// What stands before the rows of a block.
@@ -51,17 +46,18 @@ pub trait Renumber {
 impl Image {
     /// The blocks, one after the other, so that only one is in memory twice.
     pub fn blocks(&self) -> impl Iterator<Item = Vec<u8>> {
-        let predictions = self.predictions.iter().filter_map(|(id, begin, chunk)| self.predictions(*id, *begin, chunk));
-        let labels = self.labels.iter().filter_map(|(_, begin, chunk)| {
+        let predictions = self.predictions.iter().filter_map(|chunk| self.predictions(chunk));
+        let labels = self.labels.iter().filter_map(|chunk| {
             let live = chunk.rows.iter().filter(|row| !row.is_removed());
             let rows = u32::try_from(live.clone().count()).ok()?;
-            let head = Head { are_labels: true, rows, begin: *begin, ages: Vec::new(), last_at: Vec::new() };
+            let head = Head { are_labels: true, rows, begin: chunk.begin, ages: Vec::new(), last_at: Vec::new() };
             block(&head, LabelRow::ENCODED, live.map(|row| move |out: &mut Vec<u8>| row.encode(out)))
         });
         predictions.chain(labels)
     }
 
-    fn predictions(&self, id: ChunkId, begin: Timestamp, chunk: &Rows<PredictionRow>) -> Option<Vec<u8>> {
+    fn predictions(&self, chunk: &Shared<PredictionRow>) -> Option<Vec<u8>> {
+        let (id, begin) = (chunk.id, chunk.begin);
         let live = chunk.rows.iter().enumerate().filter(|(_, row)| !row.is_removed());
         let age = |slot: usize| chunk.ages.get(slot).copied().unwrap_or(f64::NAN);
         let ages = if chunk.ages.is_empty() { Vec::new() } else { live.clone().map(|(slot, _)| age(slot)).collect() };

@@ -90,7 +90,6 @@ impl Part {
         Part { places, slots: vec![EMPTY; places], len: 0 }
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "less than the number of places")]
     fn place(&self, tag: u64) -> usize {
         ((tag * self.places as u64) >> 32) as usize
     }

@@ -106,6 +106,10 @@ impl Row for PredictionRow {
     fn remove(&mut self) {
         self.slice |= REMOVED;
     }
+
+    fn vacant() -> PredictionRow {
+        PredictionRow { fingerprint: [0; 2], answer: 0, slice: REMOVED, offset_micros: 0 }
+    }
 }
 
 /// A label.
@@ -225,6 +229,10 @@ impl Row for LabelRow {
 
     fn remove(&mut self) {
         self.kind_and_uses = GONE;
+    }
+
+    fn vacant() -> LabelRow {
+        LabelRow { fingerprint: [0; 2], truth: 0, model: 0, offset_micros: 0, copies: 0, kind_and_uses: GONE }
     }
 }
 

@@ -36,20 +36,8 @@ pub(super) trait Row: Copy {
     fn offset_micros(&self) -> u32;
     fn is_removed(&self) -> bool;
     fn remove(&mut self);
-}
-
-/// The rows of a chunk.
-#[derive(Clone, Debug)]
-pub(super) struct Rows<R> {
-    pub(super) rows: Vec<R>,
-    /// The predictions' ages in seconds, NaN for none, by slot; may be shorter. Only needed while the tick is open.
-    pub(super) ages: Vec<f64>,
-}
-
-impl<R> Rows<R> {
-    fn none() -> Arc<Rows<R>> {
-        Arc::new(Rows { rows: Vec::new(), ages: Vec::new() })
-    }
+    /// What stands in slots that are not filled yet.
+    fn vacant() -> Self;
 }
 
 /// Which chunks a row may lie in: how long it waits, and the tick of its time.
@@ -58,11 +46,29 @@ pub(super) type Place = (i64, Tick);
 #[derive(Debug)]
 struct Chunk<R> {
     place: Place,
-    rows: Arc<Rows<R>>,
+    /// One allocation, so that the way to a row is short. As long as the tick is open, vacant slots stand behind the
+    /// filled ones.
+    rows: Arc<[R]>,
+    /// The predictions' ages in seconds, NaN for none, by slot; may be shorter. Only needed while the tick is open.
+    ages: Arc<Vec<f64>>,
+    /// Slots that were ever filled.
+    filled: usize,
     /// Rows that are not removed.
     live: usize,
     /// Slots at the beginning that are known to be removed.
     passed: usize,
+}
+
+/// A chunk of a copy of the table.
+#[derive(Debug)]
+pub(super) struct Shared<R> {
+    pub(super) id: ChunkId,
+    /// Beginning of its tick.
+    pub(super) begin: Timestamp,
+    /// Also removed ones, and vacant slots.
+    pub(super) rows: Arc<[R]>,
+    /// By slot; may be shorter.
+    pub(super) ages: Arc<Vec<f64>>,
 }
 
 /// A table of rows.
@@ -122,21 +128,21 @@ impl<R: Row> Table<R> {
     }
 
     pub(super) fn row(&self, address: Address) -> R {
-        self.chunk(address).rows.rows[slot(address)]
+        self.chunk(address).rows[slot(address)]
     }
 
     pub(super) fn row_mut(&mut self, address: Address) -> &mut R {
-        &mut Arc::make_mut(&mut self.chunk_mut(address).rows).rows[slot(address)]
+        &mut Arc::make_mut(&mut self.chunk_mut(address).rows)[slot(address)]
     }
 
     pub(super) fn age_seconds(&self, address: Address) -> Option<f64> {
-        self.chunk(address).rows.ages.get(slot(address)).copied().filter(|age| !age.is_nan())
+        self.chunk(address).ages.get(slot(address)).copied().filter(|age| !age.is_nan())
     }
 
     /// The time of a row.
     pub(super) fn at(&self, address: Address) -> Timestamp {
         let chunk = self.chunk(address);
-        let offset = chunk.rows.rows[slot(address)].offset_micros();
+        let offset = chunk.rows[slot(address)].offset_micros();
         time_of(self.grid, chunk.place.1, offset)
     }
 
@@ -158,16 +164,17 @@ impl<R: Row> Table<R> {
             None => self.new_chunk(place),
         };
         let chunk = &mut self.chunks[id as usize];
-        let rows = Arc::make_mut(&mut chunk.rows);
-        let address = address(id, rows.rows.len());
-        rows.rows.push(row);
+        let address = address(id, chunk.filled);
+        Arc::make_mut(&mut chunk.rows)[chunk.filled] = row;
         if let Some(age) = age_seconds {
-            rows.ages.resize(rows.rows.len() - 1, f64::NAN);
-            rows.ages.push(age);
+            let ages = Arc::make_mut(&mut chunk.ages);
+            ages.resize(chunk.filled, f64::NAN);
+            ages.push(age);
         }
+        chunk.filled += 1;
         chunk.live += 1;
         self.len += 1;
-        if rows.rows.len() == ROWS_MAX {
+        if chunk.filled == ROWS_MAX {
             self.filling.remove(&place);
         }
         self.index.insert(row.fingerprint(), address);
@@ -175,7 +182,14 @@ impl<R: Row> Table<R> {
     }
 
     fn new_chunk(&mut self, place: Place) -> ChunkId {
-        let chunk = Chunk { place, rows: Rows::none(), live: 0, passed: 0 };
+        let chunk = Chunk {
+            place,
+            rows: Arc::from([R::vacant(); ROWS_MAX]),
+            ages: Arc::default(),
+            filled: 0,
+            live: 0,
+            passed: 0,
+        };
         let id = match self.free.pop() {
             Some(id) => {
                 self.chunks[id as usize] = chunk;
@@ -208,7 +222,7 @@ impl<R: Row> Table<R> {
         }
         let chunk = &mut self.chunks[id as usize];
         if chunk.live == 0 {
-            chunk.rows = Rows::none();
+            chunk.rows = Arc::from([]);
         } else {
             addresses.iter().for_each(|address| self.row_mut(*address).remove());
         }
@@ -235,14 +249,14 @@ impl<R: Row> Table<R> {
 
     /// The rows of a chunk that are not removed.
     pub(super) fn live(&self, id: ChunkId) -> Vec<Address> {
-        let rows = self.chunks[id as usize].rows.rows.iter().enumerate();
+        let rows = self.chunks[id as usize].rows.iter().enumerate();
         rows.filter(|(_, row)| !row.is_removed()).map(|(slot, _)| address(id, slot)).collect()
     }
 
     /// Whether most of a chunk is gone, so that what is left should lie elsewhere.
     pub(super) fn is_sparse(&self, id: ChunkId) -> bool {
         let chunk = &self.chunks[id as usize];
-        chunk.live * 4 < chunk.rows.rows.len()
+        chunk.live * 4 < chunk.filled
     }
 
     /// Lets a chunk be looked at when `at` has passed.
@@ -256,7 +270,8 @@ impl<R: Row> Table<R> {
         if chunk.live > 0 {
             return false;
         }
-        chunk.rows = Rows::none();
+        chunk.rows = Arc::from([]);
+        chunk.ages = Arc::default();
         let place = chunk.place;
         self.stop_filling(id, place);
         if let Some(open) = self.open.get_mut(&place.1) {
@@ -277,9 +292,10 @@ impl<R: Row> Table<R> {
         let later = self.open.split_off(&(tick + 1));
         for id in std::mem::replace(&mut self.open, later).into_values().flatten() {
             let chunk = &mut self.chunks[id as usize];
-            let rows = Arc::make_mut(&mut chunk.rows);
-            rows.ages = Vec::new();
-            rows.rows.shrink_to_fit();
+            chunk.ages = Arc::default();
+            if chunk.filled < chunk.rows.len() {
+                chunk.rows = Arc::from(&chunk.rows[..chunk.filled]);
+            }
             let place = chunk.place;
             self.stop_filling(id, place);
         }
@@ -300,7 +316,7 @@ impl<R: Row> Table<R> {
                 continue;
             };
             let chunk = &mut self.chunks[id as usize];
-            while chunk.rows.rows.get(chunk.passed).is_some_and(Row::is_removed) {
+            while chunk.rows.get(chunk.passed).is_some_and(Row::is_removed) {
                 chunk.passed += 1;
             }
             if chunk.live > 0 {
@@ -311,10 +327,16 @@ impl<R: Row> Table<R> {
         }
     }
 
-    /// All chunks that hold something, with the beginning of their tick; shared until either side changes one.
-    pub(super) fn share(&self) -> Vec<(ChunkId, Timestamp, Arc<Rows<R>>)> {
+    /// All chunks that hold something; shared until either side changes one.
+    pub(super) fn share(&self) -> Vec<Shared<R>> {
         let all = (0..).zip(&self.chunks).filter(|(_, chunk)| chunk.live > 0);
-        all.map(|(id, chunk)| (id, time_of(self.grid, chunk.place.1, 0), Arc::clone(&chunk.rows))).collect()
+        let share = |(id, chunk): (ChunkId, &Chunk<R>)| Shared {
+            id,
+            begin: time_of(self.grid, chunk.place.1, 0),
+            rows: Arc::clone(&chunk.rows),
+            ages: Arc::clone(&chunk.ages),
+        };
+        all.map(share).collect()
     }
 }
 

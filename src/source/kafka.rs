@@ -107,8 +107,8 @@ impl Kafka {
     /// Takes records until the batch is full, the queue is empty, or nothing came until `deadline`.
     fn fill(&mut self, batch: &mut Batch, deadline: Instant) -> Result<(), KafkaError> {
         while batch.len() < BATCH_RECORDS && batch.bytes() < BATCH_BYTES {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let wait = if batch.is_empty() { left } else { Duration::ZERO };
+            let wait =
+                if batch.is_empty() { deadline.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
             let polled = self.client.poll(wait);
             // Statistics overtake records in the queue, so they are older than the record that came with them.
             if let Some(statistics) = self.client.statistics() {

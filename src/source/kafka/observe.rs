@@ -1,8 +1,8 @@
 //! From what the client brings to what we know of partitions: records, statistics.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use hashbrown::HashMap;
 use rdkafka::message::{BorrowedMessage, Headers as _, Message};
 use rdkafka::statistics::{self, Statistics};
 
@@ -67,7 +67,7 @@ pub(super) fn grown(statistics: &Statistics, index: &Index) -> Vec<Partition> {
         let new = topic_now
             .partitions
             .iter()
-            .filter(|(number, now)| **number >= 0 && !now.unknown && !known.contains_key(number));
+            .filter(|(number, now)| **number >= 0 && !now.unknown && !known.contains_key(*number));
         found.extend(new.map(|(number, _)| Partition { topic: topic.clone(), number: *number }));
     }
     found.sort_unstable();

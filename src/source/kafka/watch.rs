@@ -1,8 +1,8 @@
 //! What is due: looking up partitions, searching those that are silent, looking into the group, crying for a broker.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use hashbrown::HashMap;
 use rdkafka::statistics::Statistics;
 
 use super::observe::{self, Index};
