@@ -122,12 +122,15 @@ pub struct Summary {
 impl Summary {
     /// Adds an outcome to its series in its tick, or takes it back.
     pub fn apply(&mut self, tick: Tick, series: &[SeriesId], terms: &[&Term], outcome: &Outcome, added: bool) {
-        let addends: SmallVec<[Addend; 24]> = terms.iter().map(|term| Addend::of(term, outcome)).collect();
+        let addends = terms.iter().map(|term| Addend::of(term, outcome)).enumerate();
+        // Most terms are about labels, and most outcomes are predictions.
+        let addends: SmallVec<[(usize, Addend); 24]> =
+            addends.filter(|(_, addend)| !matches!(addend, Addend::Nothing)).collect();
         let open = self.open.entry(tick).or_default();
         for id in series {
             let sums = open.entry(*id).or_insert_with(|| terms.iter().map(|term| Cell::empty(term)).collect());
-            for (cell, addend) in sums.iter_mut().zip(&addends) {
-                cell.apply(*addend, added);
+            for (term, addend) in &addends {
+                sums[*term].apply(*addend, added);
             }
         }
     }

@@ -59,8 +59,9 @@ impl Image {
     fn predictions(&self, chunk: &Shared<PredictionRow>) -> Option<Vec<u8>> {
         let (id, begin) = (chunk.id, chunk.begin);
         let live = chunk.rows.iter().enumerate().filter(|(_, row)| !row.is_removed());
-        let age = |slot: usize| chunk.ages.get(slot).copied().unwrap_or(f64::NAN);
-        let ages = if chunk.ages.is_empty() { Vec::new() } else { live.clone().map(|(slot, _)| age(slot)).collect() };
+        let ages = chunk.ages.as_ref().map_or_else(Vec::new, |ages| {
+            live.clone().map(|(slot, _)| ages.get(slot).copied().unwrap_or(f64::NAN)).collect()
+        });
         let repeated = live.clone().filter(|(_, row)| row.has(REPEATED));
         let last_at = repeated.map(|(slot, _)| self.last_at.get(&address_in(id, slot)).copied().unwrap_or(begin));
         let rows = u32::try_from(live.clone().count()).ok()?;

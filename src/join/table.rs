@@ -50,13 +50,13 @@ struct Chunk<R> {
     /// filled ones.
     rows: Arc<[R]>,
     /// The predictions' ages in seconds, NaN for none, by slot; may be shorter. Only needed while the tick is open.
-    ages: Arc<Vec<f64>>,
+    ages: Option<Arc<Vec<f64>>>,
     /// Slots that were ever filled.
-    filled: usize,
+    filled: u8,
     /// Rows that are not removed.
-    live: usize,
+    live: u8,
     /// Slots at the beginning that are known to be removed.
-    passed: usize,
+    passed: u8,
 }
 
 /// A chunk of a copy of the table.
@@ -68,7 +68,7 @@ pub(super) struct Shared<R> {
     /// Also removed ones, and vacant slots.
     pub(super) rows: Arc<[R]>,
     /// By slot; may be shorter.
-    pub(super) ages: Arc<Vec<f64>>,
+    pub(super) ages: Option<Arc<Vec<f64>>>,
 }
 
 /// A table of rows.
@@ -136,7 +136,7 @@ impl<R: Row> Table<R> {
     }
 
     pub(super) fn age_seconds(&self, address: Address) -> Option<f64> {
-        self.chunk(address).ages.get(slot(address)).copied().filter(|age| !age.is_nan())
+        self.chunk(address).ages.as_ref()?.get(slot(address)).copied().filter(|age| !age.is_nan())
     }
 
     /// The time of a row.
@@ -164,17 +164,18 @@ impl<R: Row> Table<R> {
             None => self.new_chunk(place),
         };
         let chunk = &mut self.chunks[id as usize];
-        let address = address(id, chunk.filled);
-        Arc::make_mut(&mut chunk.rows)[chunk.filled] = row;
+        let slot = usize::from(chunk.filled);
+        let address = address(id, slot);
+        Arc::make_mut(&mut chunk.rows)[slot] = row;
         if let Some(age) = age_seconds {
-            let ages = Arc::make_mut(&mut chunk.ages);
-            ages.resize(chunk.filled, f64::NAN);
+            let ages = Arc::make_mut(chunk.ages.get_or_insert_default());
+            ages.resize(slot, f64::NAN);
             ages.push(age);
         }
         chunk.filled += 1;
         chunk.live += 1;
         self.len += 1;
-        if chunk.filled == ROWS_MAX {
+        if usize::from(chunk.filled) == ROWS_MAX {
             self.filling.remove(&place);
         }
         self.index.insert(row.fingerprint(), address);
@@ -182,14 +183,8 @@ impl<R: Row> Table<R> {
     }
 
     fn new_chunk(&mut self, place: Place) -> ChunkId {
-        let chunk = Chunk {
-            place,
-            rows: Arc::from([R::vacant(); ROWS_MAX]),
-            ages: Arc::default(),
-            filled: 0,
-            live: 0,
-            passed: 0,
-        };
+        let chunk =
+            Chunk { place, rows: Arc::from([R::vacant(); ROWS_MAX]), ages: None, filled: 0, live: 0, passed: 0 };
         let id = match self.free.pop() {
             Some(id) => {
                 self.chunks[id as usize] = chunk;
@@ -256,7 +251,7 @@ impl<R: Row> Table<R> {
     /// Whether most of a chunk is gone, so that what is left should lie elsewhere.
     pub(super) fn is_sparse(&self, id: ChunkId) -> bool {
         let chunk = &self.chunks[id as usize];
-        chunk.live * 4 < chunk.filled
+        u32::from(chunk.live) * 4 < u32::from(chunk.filled)
     }
 
     /// Lets a chunk be looked at when `at` has passed.
@@ -271,7 +266,7 @@ impl<R: Row> Table<R> {
             return false;
         }
         chunk.rows = Arc::from([]);
-        chunk.ages = Arc::default();
+        chunk.ages = None;
         let place = chunk.place;
         self.stop_filling(id, place);
         if let Some(open) = self.open.get_mut(&place.1) {
@@ -292,9 +287,10 @@ impl<R: Row> Table<R> {
         let later = self.open.split_off(&(tick + 1));
         for id in std::mem::replace(&mut self.open, later).into_values().flatten() {
             let chunk = &mut self.chunks[id as usize];
-            chunk.ages = Arc::default();
-            if chunk.filled < chunk.rows.len() {
-                chunk.rows = Arc::from(&chunk.rows[..chunk.filled]);
+            chunk.ages = None;
+            let filled = usize::from(chunk.filled);
+            if filled < chunk.rows.len() {
+                chunk.rows = Arc::from(&chunk.rows[..filled]);
             }
             let place = chunk.place;
             self.stop_filling(id, place);
@@ -316,11 +312,11 @@ impl<R: Row> Table<R> {
                 continue;
             };
             let chunk = &mut self.chunks[id as usize];
-            while chunk.rows.get(chunk.passed).is_some_and(Row::is_removed) {
+            while chunk.rows.get(usize::from(chunk.passed)).is_some_and(Row::is_removed) {
                 chunk.passed += 1;
             }
             if chunk.live > 0 {
-                return Some(address(id, chunk.passed));
+                return Some(address(id, chunk.passed.into()));
             }
             first.get_mut().remove(0);
             self.free_if_empty(id);
@@ -334,7 +330,7 @@ impl<R: Row> Table<R> {
             id,
             begin: time_of(self.grid, chunk.place.1, 0),
             rows: Arc::clone(&chunk.rows),
-            ages: Arc::clone(&chunk.ages),
+            ages: chunk.ages.clone(),
         };
         all.map(share).collect()
     }

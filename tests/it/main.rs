@@ -16,6 +16,7 @@ mod given;
 mod indicator;
 mod ingest;
 mod ledger;
+mod limits;
 mod notifier;
 mod oracle;
 mod outbox;
