@@ -147,7 +147,9 @@ fn prepared(shape: &Shape) -> Intake {
         let mut next = 0;
         while next < WAITING {
             let batch = batch(&normal, &mut next, WAITING);
-            intake.take(&batch, record::time(i64::MAX / 1_000));
+            intake.take(batch.records(), |intake, decoded| {
+                intake.take_record(decoded, record::time(i64::MAX / 1_000));
+            });
         }
         intake.pipeline.idle(0);
     } else {
@@ -166,7 +168,7 @@ fn measure(shape: &Shape) -> Cost {
     while cost.records < RECORDS && cost.bytes < BYTES && cost.time < TIME {
         let batch = batch(shape, &mut cost.records, RECORDS);
         let (took, ()) = cpu::of(|| {
-            intake.take(&batch, now);
+            intake.take(batch.records(), |intake, decoded| intake.take_record(decoded, now));
             seal(&mut intake);
         });
         cost.bytes += batch.bytes();
