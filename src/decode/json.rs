@@ -146,7 +146,7 @@ impl Json {
             return Err(Rejection::Oversize(value.len()));
         }
         let text = std::str::from_utf8(value).map_err(|error| Rejection::Malformed(error.to_string()))?;
-        fields.slots = self.trie.slots();
+        self.trie.empty(&mut fields.slots);
         self.trie.fill(text, &mut fields.slots).map_err(|error| Rejection::Malformed(error.to_string()))
     }
 }

@@ -82,9 +82,10 @@ impl Trie {
         self.pointers.is_empty()
     }
 
-    /// As many empty slots as there are pointers.
-    pub(super) fn slots<'a>(&self) -> Slots<'a> {
-        self.pointers.iter().map(|_| Found::Missing).collect()
+    /// Makes `slots` as many empty ones as there are pointers.
+    pub(super) fn empty(&self, slots: &mut Slots<'_>) {
+        slots.clear();
+        slots.resize(self.pointers.len(), Found::Missing);
     }
 
     /// Fills `slots` from a JSON text. Of duplicate keys the last counts.
@@ -145,7 +146,6 @@ impl<'a> DeserializeSeed<'a> for Walk<'_, '_, 'a> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<(), D::Error> {
-        self.node.clear(self.slots);
         deserializer.deserialize_any(self)
     }
 }
@@ -202,23 +202,29 @@ impl<'a> Visitor<'a> for Walk<'_, '_, 'a> {
 
     fn visit_map<A: MapAccess<'a>>(self, mut entries: A) -> Result<(), A::Error> {
         self.node.put(Found::Compound, self.slots);
+        let mut seen = 0_u64;
         while let Some(child) = entries.next_key_seed(Key(self.node))? {
-            match child {
-                Some(node) => entries.next_value_seed(Walk { node, slots: self.slots })?,
-                None => {
-                    entries.next_value::<IgnoredAny>()?;
-                }
+            let Some((at, node)) = child else {
+                entries.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            // Beyond the 64th they are cleared always.
+            let bit = u32::try_from(at).ok().and_then(|at| 1_u64.checked_shl(at));
+            if bit.is_none_or(|bit| seen & bit != 0) {
+                node.clear(self.slots);
             }
+            seen |= bit.unwrap_or(0);
+            entries.next_value_seed(Walk { node, slots: self.slots })?;
         }
         Ok(())
     }
 }
 
-/// Reads a key as the child it leads to.
+/// Reads a key as the child it leads to, with its place among the children.
 struct Key<'t>(&'t Node);
 
 impl<'de, 't> DeserializeSeed<'de> for Key<'t> {
-    type Value = Option<&'t Node>;
+    type Value = Option<(usize, &'t Node)>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_str(self)
@@ -226,14 +232,15 @@ impl<'de, 't> DeserializeSeed<'de> for Key<'t> {
 }
 
 impl<'t> Visitor<'_> for Key<'t> {
-    type Value = Option<&'t Node>;
+    type Value = Option<(usize, &'t Node)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a key")
     }
 
     fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
-        Ok(self.0.children.iter().find(|child| child.name == key).map(|child| &child.node))
+        let mut children = self.0.children.iter().enumerate();
+        Ok(children.find(|(_, child)| child.name == key).map(|(at, child)| (at, &child.node)))
     }
 }
 
@@ -265,7 +272,8 @@ mod tests {
     fn find(text: &str, pointers: &[&str]) -> Result<Vec<Option<Value>>, serde_json::Error> {
         let mut trie = Trie::default();
         let numbers: Vec<usize> = pointers.iter().map(|pointer| trie.slot(pointer)).collect();
-        let mut slots = trie.slots();
+        let mut slots = Slots::new();
+        trie.empty(&mut slots);
         trie.fill(text, &mut slots)?;
         Ok(numbers.iter().map(|number| as_value(&slots[*number])).collect())
     }
