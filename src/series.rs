@@ -106,6 +106,11 @@ impl Registry {
         &self.series
     }
 
+    /// The series of all segments of a model, in no order.
+    pub fn segments(&self, model: u32) -> impl Iterator<Item = SeriesId> {
+        self.models[model as usize].dimensions.iter().flat_map(|dimension| dimension.values.values().copied())
+    }
+
     /// One slice.
     pub fn slice(&self, id: SliceId) -> &Slice {
         &self.slices[id as usize]

@@ -121,10 +121,10 @@ impl Pipeline {
     fn worst(&self, rule: &Rule, spec: &Spec, tracks: &[usize], whole: SeriesId, tick: Tick) -> Vec<Contribution> {
         let (Some(track), Some(condition)) = (tracks.first(), rule.conditions.first()) else { return Vec::new() };
         let model = self.registry.series(whole).model;
-        let ids = (0..).zip(self.registry.all()).filter(|(_, series)| series.model == model && series.admitted);
-        let mut worst: Vec<Contribution> = ids
-            .filter_map(|(id, series)| {
-                let (dimension, value) = series.segment.clone()?;
+        let admitted = self.registry.segments(model).filter(|id| self.registry.series(*id).admitted);
+        let mut worst: Vec<Contribution> = admitted
+            .filter_map(|id| {
+                let (dimension, value) = self.registry.series(id).segment.clone()?;
                 let reading = self.reading(spec, id, *track, tick);
                 let estimate = reading.value.ok().filter(|_| reading.n_eff >= WORST_MIN_SAMPLES)?;
                 Some(Contribution { dimension, value, reading: estimate.value, n_eff: reading.n_eff })
