@@ -3,10 +3,23 @@
 //!     cargo bench --bench peers -- fill BROKERS EVENTS [SEED]     into the topics `bench-predictions` and `bench-labels`
 //!     cargo bench --bench peers -- raw BROKERS                    reads both from their start to their end
 //!     cargo bench --bench peers -- lines DIRECTORY EVENTS         the same events as predictions.jsonl and labels.jsonl
-#![allow(clippy::print_stdout, clippy::expect_used, reason = "a measurement prints, and stops if it cannot be made")]
+//!     cargo bench --bench peers -- flow BROKERS RATE SECONDS FLIP_EVERY    in real time; see flow.rs
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::expect_used,
+    reason = "a measurement prints, and stops if it cannot be made"
+)]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "small numbers"
+)]
 #![allow(missing_docs, reason = "a program")]
 
 mod events;
+mod flow;
 mod native;
 
 use std::fs::File;
@@ -34,6 +47,10 @@ fn main() {
         }
         ["raw", brokers] => raw(brokers),
         ["lines", directory, events] => lines(directory, events.parse().expect("how many")).expect("written"),
+        ["flow", brokers, numbers @ ..] if numbers.len() == 3 => {
+            let number = |index: usize| numbers[index].parse().expect("a number");
+            flow::run(brokers, &flow::Flow { rate: number(0), seconds: number(1), flip_every: number(2) });
+        }
         // `cargo bench` without a name runs every program there is.
         _ => println!("see the head of benches/peers/kafka.rs"),
     }
