@@ -19,7 +19,7 @@ use smallvec::SmallVec;
 use crate::clock::{Tick, TickGrid, Timestamp};
 use crate::decode::Rejection;
 use crate::event::{Events, Label, Prediction};
-use crate::join::{self, Change, Fingerprint, Fingerprinter, Join, Sample};
+use crate::join::{self, Change, Fingerprint, Fingerprinter, Join, Sample, Truth};
 use crate::pattern;
 use crate::series::{Registry, SeriesId};
 use crate::smoothing::Smoothed;
@@ -216,11 +216,11 @@ impl Pipeline {
         let truth = self.classes.truth(&event.value);
         let named = self.options.labels_name_model;
         let resolved = if named { Some(self.resolve(event.model.as_deref())?) } else { None };
-        let mut readers = self.specs.iter().enumerate().filter(|(n, _)| resolved.is_none_or(|(_, spec)| spec == *n));
-        let understood = |spec: &Spec| truth.and_then(|truth| spec.actual(truth, &self.classes)).is_some();
-        let Some(truth) = truth.filter(|_| readers.any(|(_, spec)| understood(spec))) else {
-            let expected = resolved.map_or(self.specs.first(), |(_, spec)| self.specs.get(spec)).map(Spec::expected);
-            let problem = format!("{:?} {}", event.value, expected.unwrap_or_default());
+        // Without a model's name it is for all of them.
+        let readers = resolved.map_or(&self.specs[..], |(_, spec)| std::slice::from_ref(&self.specs[spec]));
+        let understood = |truth: &Truth| readers.iter().any(|spec| spec.actual(*truth, &self.classes).is_some());
+        let Some(truth) = truth.filter(understood) else {
+            let problem = readers.first().map_or_else(String::new, |spec| spec.refusal(&event.value));
             return Err(Rejection::Invalid { field: "label", problem });
         };
         let at = self.observe(partition, event.time);

@@ -123,21 +123,22 @@ impl Join {
     /// At the limit the oldest make room: predictions expire early, labels are dropped, both are counted.
     pub(super) fn evict(&mut self, out: &mut Vec<Change>) {
         loop {
-            let too_many = self.predictions.len() + self.labels.len() > self.max_pending;
-            let prediction = match () {
-                () if !self.labels.has_room() => None,
-                () if too_many || !self.predictions.has_room() => self.predictions.oldest(),
-                () => return,
-            };
-            if let Some(address) = prediction {
-                let entry = self.take(address);
+            let full = self.predictions.len() + self.labels.len() > self.max_pending;
+            if !full && self.predictions.has_room() && self.labels.has_room() {
+                return;
+            }
+            let prediction = self.predictions.oldest().filter(|_| full || !self.predictions.has_room());
+            let label = self.labels.oldest().filter(|_| full || !self.labels.has_room());
+            let label_is_older = |label| prediction.is_none_or(|p| self.labels.at(label) < self.predictions.at(p));
+            if let Some(label) = label.filter(|label| label_is_older(*label)) {
+                self.labels.remove(label);
+                self.counts.evicted_labels += 1;
+            } else if let Some(prediction) = prediction {
+                let entry = self.take(prediction);
                 if !entry.has(LABELLED | EXPIRED) {
                     self.counts.evicted_predictions += 1;
                     out.push(unlabelled(&entry, entry.at.max(self.sealed)));
                 }
-            } else if let Some(address) = self.labels.oldest() {
-                self.labels.remove(address);
-                self.counts.evicted_labels += 1;
             } else {
                 return;
             }

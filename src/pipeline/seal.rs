@@ -56,7 +56,9 @@ impl Pipeline {
         self.seal_join(tick);
         self.apply_changes();
         let closed = self.summary.close(tick);
-        let sums = self.admitted(closed);
+        // In the order in which they lie in memory: with many series that halves the time.
+        let mut sums: Vec<(SeriesId, TickSums)> = self.admitted(closed).into_iter().collect();
+        sums.sort_unstable_by_key(|(series, _)| *series);
         self.grow();
         for (series, sums) in sums {
             self.fold(tick, series, &sums);

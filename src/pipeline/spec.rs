@@ -78,9 +78,10 @@ impl Spec {
     /// What a prediction answers.
     pub(super) fn answer(&self, prediction: &Prediction<'_>) -> Result<Answer, Rejection> {
         let invalid = |field, problem: String| Rejection::Invalid { field, problem };
-        let value = prediction.value.as_ref().map(|value| {
-            self.number(value).ok_or_else(|| invalid("prediction", format!("{value:?} {}", self.expected())))
-        });
+        let value = prediction
+            .value
+            .as_ref()
+            .map(|value| self.number(value).ok_or_else(|| invalid("prediction", self.refusal(value))));
         match self.model.task {
             Task::Regression => match value {
                 Some(value) => Ok(Answer { value: value?, score: None }),
@@ -110,13 +111,19 @@ impl Spec {
         }
     }
 
-    /// Words for what a value must be.
-    pub(super) fn expected(&self) -> String {
-        match (self.model.task, &self.model.classes) {
+    /// What is wrong with a value.
+    pub(super) fn refusal(&self, value: &Scalar<'_>) -> String {
+        // Foreign text may be long.
+        let shown = match value {
+            Scalar::Text(text) => format!("{:?}", text.chars().take(100).collect::<String>()),
+            other => format!("{other:?}"),
+        };
+        let expected = match (self.model.task, &self.model.classes) {
             (Task::Regression, _) => "is no finite number".to_owned(),
             (Task::Binary, None) => "is neither false/0 nor true/1; set `classes` for other names".to_owned(),
             (Task::Binary, Some((negative, positive))) => format!("is neither {negative:?} nor {positive:?}"),
-        }
+        };
+        format!("{shown} {expected}")
     }
 
     fn number(&self, value: &Scalar<'_>) -> Option<f64> {

@@ -2,7 +2,7 @@
 
 use modelwatch::clock::Timestamp;
 use modelwatch::event::Task;
-use modelwatch::pipeline::Pipeline;
+use modelwatch::pipeline::{Model, Options, Pipeline};
 use modelwatch::smoothing::Smoothing;
 
 use crate::given::{KEY, label, model, options, prediction, secs};
@@ -25,4 +25,23 @@ fn labels_of_one_id_are_kept_up_to_a_limit_and_the_earliest_counts() {
     pipeline.finish();
     let join = pipeline.counts().join;
     assert_eq!((join.matched_labels, join.duplicate_labels), (1, 63));
+}
+
+/// Labels of predictions that are not here, more than the table holds.
+#[test]
+fn a_full_table_lets_the_oldest_go_whatever_it_is() {
+    let eta = model("eta", Task::Regression, Smoothing::HalfLife(secs(60)), &["mae", "unlabelled_rate"]);
+    let eta = Model { early_label_wait: secs(300), ..eta };
+    let mut pipeline = Pipeline::new(Options { max_pending: 100, ..options(vec![eta], Vec::new()) }, KEY);
+    let at = |second: i64| Timestamp::from_secs(1_000 + second);
+    for second in 0..200 {
+        let (old, new) = (format!("gone{second}"), format!("here{second}"));
+        pipeline.take(0, &prediction("eta", &new, at(second), 1.0, &[]), at(second)).unwrap();
+        pipeline.take(0, &label(Some("eta"), &old, at(second), 1.0), at(second)).unwrap();
+    }
+    let (predictions, labels) = pipeline.pending();
+    assert_eq!(predictions + labels, 100);
+    assert!((30..=70).contains(&predictions), "{predictions} predictions, {labels} labels");
+    let join = pipeline.counts().join;
+    assert_eq!((join.evicted_predictions, join.evicted_labels), (200 - predictions as u64, 200 - labels as u64));
 }
