@@ -31,7 +31,9 @@ impl Saved {
     }
 
     fn is_sound(&self) -> bool {
-        let ticks = Ticks { grid: TickGrid::new(self.tick), next: self.next };
+        let grid = TickGrid::new(self.tick);
+        let begin = self.next.or(self.first.map(|first| grid.tick_of(first)));
+        let ticks = Ticks { grid, next: self.next, begin };
         self.tick <= LONGEST_TICK
             && self.next.is_none_or(|next| ticks.exists(next))
             && self.first.is_none_or(is_near)
@@ -48,6 +50,8 @@ impl Saved {
 struct Ticks {
     grid: TickGrid,
     next: Option<Tick>,
+    /// The next to be sealed, as soon as one can be.
+    begin: Option<Tick>,
 }
 
 impl Ticks {
@@ -56,7 +60,7 @@ impl Ticks {
     }
 
     fn is_open(&self, tick: Tick) -> bool {
-        self.exists(tick) && self.next.is_none_or(|next| tick >= next)
+        self.exists(tick) && self.begin.is_some_and(|begin| tick >= begin)
     }
 
     fn is_sealed(&self, tick: Tick) -> bool {
