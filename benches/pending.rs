@@ -119,8 +119,7 @@ fn restart(directory: &Path, file: &str, before: &Pipeline) -> (Duration, (usize
 
 fn main() {
     let count = std::env::args().find_map(|word| word.parse().ok()).unwrap_or(10_000_000_u64);
-    let directory =
-        tempfile::tempdir_in(std::env::var("CARGO_TARGET_TMPDIR").unwrap_or(".".to_owned())).expect("a directory");
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
     let mut state = State::open(directory.path(), time(0)).expect("a state");
     let mut pipeline = Pipeline::new(options(), &[7; 16]);
     let (empty, begun) = (resident(), Instant::now());
