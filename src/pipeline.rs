@@ -178,8 +178,9 @@ impl Pipeline {
         self.join.look_ahead(&predictions, &labels);
     }
 
-    /// The fingerprint of an id, if its model is the one that is named.
+    /// The fingerprint of an id of a model, named or not.
     fn fingerprint(&self, model: Option<&str>, id: &str) -> Fingerprint {
+        let model = model.or(only_model(&self.options));
         self.fingerprinter.of(model.filter(|_| self.options.labels_name_model), id)
     }
 
@@ -242,11 +243,7 @@ impl Pipeline {
 
     /// Model and section of a name; without a name, those of the only section.
     fn resolve(&mut self, name: Option<&str>) -> Result<(u32, usize), Rejection> {
-        let only = match self.options.models.as_slice() {
-            [only] if !only.pattern.contains('*') => Some(only.pattern.as_str()),
-            _ => None,
-        };
-        let name = name.or(only).ok_or(Rejection::Missing("model"))?;
+        let name = name.or(only_model(&self.options)).ok_or(Rejection::Missing("model"))?;
         let model = match self.registry.model(name) {
             Some(model) => model,
             None if self.section(name).is_none() => return Err(Rejection::UnknownModel(name.to_owned())),
@@ -330,6 +327,14 @@ impl Pipeline {
     /// End of the last sealed tick; `None` before the first.
     pub fn sealed_until(&self) -> Option<Timestamp> {
         self.next.map(|next| self.grid.end_of(next - 1))
+    }
+}
+
+/// The model that is meant where none is named, if there is but one.
+fn only_model(options: &Options) -> Option<&str> {
+    match options.models.as_slice() {
+        [only] if !only.pattern.contains('*') => Some(only.pattern.as_str()),
+        _ => None,
     }
 }
 
