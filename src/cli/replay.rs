@@ -7,6 +7,8 @@ mod report;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -24,10 +26,12 @@ use crate::decode::Mapping;
 use crate::pipeline::Pipeline;
 use crate::source::file::{self, File, Form, Input};
 use crate::source::kafka::{Kafka, Opening};
-use crate::source::{Partition, Source};
+use crate::source::{Error, Partition, Polled, Source};
 use report::Report;
 
 const POLL_WAIT: Duration = Duration::from_millis(100);
+/// Batches between reading and the core.
+const BATCHES_WAITING: usize = 4;
 /// The topic of lines that may be predictions, labels or both.
 const MIXED: &str = "input";
 
@@ -79,23 +83,23 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
         Ok(config) => config,
         Err(code) => return Ok(code),
     };
-    let (mut source, mapping) = open(options, &config)?;
+    let (source, mapping) = open(options, &config)?;
     // No deployment, no secret: any key gives the same joins.
     let pipeline = Pipeline::new(config.pipeline.clone(), &[0; 16]);
     let mut intake = Intake::new(pipeline, mapping);
     let mut sender = options.notify.then(|| Sender::new(&config)).transpose()?;
     let mut report = Report::new(options.json, config.notices.time_zone.clone());
     let bar = progress_bar();
-    let mut finished = false;
-    while !finished {
-        let polled = source.poll(POLL_WAIT)?;
+    let (inbox, brought) = sync_channel(BATCHES_WAITING);
+    let reader = thread::spawn(move || read(source, &inbox));
+    for Brought { polled, partitions, progress } in brought {
         let now = SystemClock.now();
-        intake.expect_partitions(source.partitions());
+        intake.expect_partitions(&partitions);
         intake.take(polled.batch.records(), |intake, decoded| intake.take_record(decoded, now));
         report.gaps(&polled.gaps);
-        finished = polled.finished;
         loop {
-            let transitions = if finished { intake.pipeline.finish() } else { intake.pipeline.advance(Timestamp::MIN) };
+            let pipeline = &mut intake.pipeline;
+            let transitions = if polled.finished { pipeline.finish() } else { pipeline.advance(Timestamp::MIN) };
             bar.suspend(|| report.transitions(&transitions));
             if let Some(sender) = &mut sender {
                 sender.send(&transitions);
@@ -104,14 +108,40 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
                 break;
             }
         }
-        if let Some((done, total)) = source.progress() {
+        if let Some((done, total)) = progress {
             bar.set_length(total.max(1));
             bar.set_position(done);
         }
     }
+    reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     bar.finish_and_clear();
     report.summary(&intake);
     Ok(OK)
+}
+
+/// What one poll of the source brought.
+struct Brought {
+    polled: Polled,
+    /// The source's partitions as of then.
+    partitions: Arc<[Partition]>,
+    /// How much is done, of how much.
+    progress: Option<(u64, u64)>,
+}
+
+/// Reads the source to its end, on a thread of its own: a quarter of the time of a replay is reading.
+fn read(mut source: Box<dyn Source>, inbox: &SyncSender<Brought>) -> Result<(), Error> {
+    let mut partitions: Arc<[Partition]> = Arc::from(source.partitions());
+    loop {
+        let polled = source.poll(POLL_WAIT)?;
+        if partitions.len() != source.partitions().len() {
+            partitions = Arc::from(source.partitions());
+        }
+        let finished = polled.finished;
+        let brought = Brought { polled, partitions: Arc::clone(&partitions), progress: source.progress() };
+        if inbox.send(brought).is_err() || finished {
+            return Ok(());
+        }
+    }
 }
 
 fn open(options: &Options, config: &Config) -> anyhow::Result<(Box<dyn Source>, Mapping)> {
