@@ -12,13 +12,18 @@
 //! Idle time is not folded: a series keeps the tick of its last fold, and `a` over the gap is one call of the pinned
 //! `libm::exp2`. Bits therefore do not depend on how often a series was looked at.
 
-use std::collections::VecDeque;
+mod window;
+
 use std::fmt;
 use std::time::Duration;
+
+use smallvec::SmallVec;
 
 use crate::clock::{Tick, TickGrid, micros};
 use crate::indicator::{Sums, Term};
 use crate::summary::Cell;
+
+pub use self::window::WindowSums;
 
 /// How the sums of past ticks fade.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -63,34 +68,22 @@ impl Smoothing {
     }
 }
 
-/// The smoothed sums of one indicator in one series.
-#[derive(Clone, Debug, PartialEq)]
+/// The smoothed sums of one indicator in one series. There may be a million of them, so that most lie in one piece.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Smoothed {
     /// Σ a·b·s, of shape `(Σ width,)`, as of the tick of the last fold. Empty before the first.
-    pub cells: Vec<f64>,
+    pub cells: SmallVec<[f64; 4]>,
     /// Σ (weight of a sample)², on the same scale; with the samples' weight it gives `n_eff`.
     pub weight_squared: f64,
     /// Seconds covered, decayed; kept for `alpha` only, the others have a closed form.
     pub seconds: f64,
     /// First and last tick that was folded.
     pub span: Option<(Tick, Tick)>,
-    /// For `window`: the ticks inside, with their exact sums.
-    pub inside: VecDeque<(Tick, Vec<Cell>)>,
-    /// For `window`: the exact sum of `inside`.
-    pub total: Vec<Cell>,
+    /// For `window` only.
+    pub window: Option<Box<WindowSums>>,
 }
 
 impl Smoothed {
-    /// Nothing seen.
-    pub const EMPTY: Smoothed = Smoothed {
-        cells: Vec::new(),
-        weight_squared: 0.0,
-        seconds: 0.0,
-        span: None,
-        inside: VecDeque::new(),
-        total: Vec::new(),
-    };
-
     /// Folds the sums of a sealed tick, one cell a term, the first being the count of samples.
     ///
     /// Ticks without a sample are not folded. Precondition: `tick` is later than every tick folded before.
@@ -117,13 +110,8 @@ impl Smoothed {
                 self.step(kept, weight, n, terms, sums);
             }
             Smoothing::Window(_) => {
-                if self.total.is_empty() {
-                    self.total = terms.iter().map(|term| Cell::empty(term)).collect();
-                }
-                for (total, cell) in self.total.iter_mut().zip(sums) {
-                    total.add(cell);
-                }
-                self.inside.push_back((tick, sums.iter().map(|cell| (*cell).clone()).collect()));
+                let window = self.window.get_or_insert_default();
+                window.push(tick, sums.iter().map(|cell| (*cell).clone()).collect());
                 self.show_window(terms);
             }
         }
@@ -150,7 +138,8 @@ impl Smoothed {
         self.cells.clear();
         self.cells.resize(terms.iter().map(|term| term.width()).sum(), 0.0);
         let mut offset = 0;
-        for (term, sum) in terms.iter().zip(&self.total) {
+        let totals = self.window.as_ref().map(|window| window.total()).unwrap_or_default();
+        for (term, sum) in terms.iter().zip(totals) {
             sum.each_number(|index, number| self.cells[offset + index] = number);
             offset += term.width();
         }
@@ -161,14 +150,7 @@ impl Smoothed {
     pub fn leave_window(&mut self, smoothing: Smoothing, grid: TickGrid, tick: Tick, terms: &[&Term]) {
         let Smoothing::Window(span) = smoothing else { return };
         let oldest = tick - Smoothing::window_ticks(span, grid) + 1;
-        let mut left = false;
-        while self.inside.front().is_some_and(|(inside, _)| *inside < oldest)
-            && let Some((_, cells)) = self.inside.pop_front()
-        {
-            self.total.iter_mut().zip(&cells).for_each(|(total, cell)| total.subtract(cell));
-            left = true;
-        }
-        if left {
+        if self.window.as_mut().is_some_and(|window| window.leave(oldest)) {
             self.show_window(terms);
         }
     }

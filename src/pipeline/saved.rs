@@ -20,6 +20,7 @@ use crate::indicator::{Addition, Term};
 use crate::rule::{Rule, Severity};
 use crate::series::SeriesId;
 use crate::smoothing::Smoothed;
+use smallvec::SmallVec;
 use crate::summary::{Cell, TickSums};
 use crate::watermark::Frontier;
 
@@ -146,13 +147,14 @@ impl Pipeline {
         let saved = spec.tracks.iter().zip(tracks).map(|(track, smoothed)| SavedTrack {
             indicator: track.indicator.name().to_owned(),
             smoothing: track.smoothing.to_string(),
-            cells: smoothed.cells.clone(),
+            cells: smoothed.cells.to_vec(),
             weight_squared: smoothed.weight_squared,
             seconds: smoothed.seconds,
             span: smoothed.span,
             inside: smoothed
-                .inside
+                .window
                 .iter()
+                .flat_map(|window| window.ticks())
                 .map(|(tick, cells)| (*tick, cells.iter().map(saved_cell).collect()))
                 .collect(),
         });
@@ -305,23 +307,18 @@ fn restored_track(saved: &SavedTrack, track: &Track) -> Option<Smoothed> {
         return None;
     }
     let mut smoothed = Smoothed {
-        cells: saved.cells.clone(),
+        cells: SmallVec::from_slice(&saved.cells),
         weight_squared: saved.weight_squared,
         seconds: saved.seconds,
         span: saved.span,
-        ..Smoothed::EMPTY
+        ..Smoothed::default()
     };
     for (tick, cells) in &saved.inside {
         let cells = terms.iter().zip(cells).map(|(term, cell)| restored(cell, term)).collect::<Option<Vec<Cell>>>()?;
         if cells.len() != terms.len() {
             return None;
         }
-        if smoothed.total.is_empty() {
-            smoothed.total.clone_from(&cells);
-        } else {
-            smoothed.total.iter_mut().zip(&cells).for_each(|(total, cell)| total.add(cell));
-        }
-        smoothed.inside.push_back((*tick, cells));
+        smoothed.window.get_or_insert_default().push(*tick, cells);
     }
     Some(smoothed)
 }

@@ -7,6 +7,7 @@ use crate::series::SeriesId;
 use crate::smoothing::Smoothed;
 use crate::summary::{Cell, TickSums};
 use hashbrown::HashMap;
+use smallvec::SmallVec;
 
 /// Most ticks that are sealed at once: months without data must not keep the caller from anything else.
 const TICKS_AT_ONCE: Tick = 2_000;
@@ -103,7 +104,7 @@ impl Pipeline {
     pub(super) fn grow(&mut self) {
         for id in self.smoothed.len()..self.registry.all().len() {
             let tracks = self.section_of(u32::try_from(id).unwrap_or(u32::MAX)).map_or(0, |spec| spec.tracks.len());
-            self.smoothed.push(vec![Smoothed::EMPTY; tracks]);
+            self.smoothed.push(vec![Smoothed::default(); tracks]);
         }
         self.last_predicted.resize(self.smoothed.len(), None);
     }
@@ -115,7 +116,7 @@ impl Pipeline {
             self.last_predicted[series as usize] = Some(tick);
         }
         for (track, smoothed) in spec.tracks.iter().zip(&mut self.smoothed[series as usize]) {
-            let cells: Vec<&Cell> = track.cells.iter().map(|index| &sums[*index]).collect();
+            let cells: SmallVec<[&Cell; 8]> = track.cells.iter().map(|index| &sums[*index]).collect();
             smoothed.fold(track.smoothing, self.grid, tick, track.indicator.terms(), &cells);
         }
     }
@@ -124,6 +125,9 @@ impl Pipeline {
         for (series, tracks) in self.smoothed.iter_mut().enumerate() {
             let model = self.registry.all()[series].model;
             let Some(spec) = self.spec_of[model as usize].map(|spec| &self.specs[spec]) else { continue };
+            if !spec.has_windows() {
+                continue;
+            }
             for (track, smoothed) in spec.tracks.iter().zip(tracks) {
                 smoothed.leave_window(track.smoothing, self.grid, tick, track.indicator.terms());
             }

@@ -75,6 +75,11 @@ impl Spec {
         })
     }
 
+    /// Whether sums of this section leave windows.
+    pub(super) fn has_windows(&self) -> bool {
+        self.tracks.iter().any(|track| matches!(track.smoothing, Smoothing::Window(_)))
+    }
+
     /// What a prediction answers.
     pub(super) fn answer(&self, prediction: &Prediction<'_>) -> Result<Answer, Rejection> {
         let invalid = |field, problem: String| Rejection::Invalid { field, problem };

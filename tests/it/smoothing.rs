@@ -27,7 +27,7 @@ struct Series {
 impl Series {
     fn new(indicator: &str, smoothing: Smoothing, tick: Duration) -> Series {
         let indicator = indicator::by_name(indicator).expect("a known indicator");
-        Series { indicator, smoothing, grid: TickGrid::new(tick), smoothed: Smoothed::EMPTY }
+        Series { indicator, smoothing, grid: TickGrid::new(tick), smoothed: Smoothed::default() }
     }
 
     fn fold(&mut self, tick: Tick, outcomes: &[Outcome]) {
