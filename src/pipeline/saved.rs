@@ -20,9 +20,9 @@ use crate::indicator::{Addition, Term};
 use crate::rule::{Rule, Severity};
 use crate::series::SeriesId;
 use crate::smoothing::Smoothed;
-use smallvec::SmallVec;
 use crate::summary::{Cell, TickSums};
 use crate::watermark::Frontier;
+use smallvec::SmallVec;
 
 /// The state of a core, but for its join table.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
