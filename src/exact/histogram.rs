@@ -1,6 +1,6 @@
 //! Exact counts by bin.
 
-/// Exact counts by bin, of which most are empty: the same algebra as [`ExactSum`].
+/// Exact counts by bin, of which most are empty: the same algebra as [`ExactSum`](super::ExactSum).
 ///
 /// # Cost
 ///
