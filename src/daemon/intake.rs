@@ -131,16 +131,18 @@ impl Intake {
 
     /// Takes in one record.
     pub fn take_record(&mut self, Decoded { record, events }: &Decoded<'_>, now: Timestamp) {
-        let taken = events.as_ref().map_err(Clone::clone).and_then(|events| {
-            self.ignored += u64::from(events.prediction.is_none() && events.label.is_none());
-            self.pipeline.take(record.partition, events, now)
-        });
         if let Some(count) = self.partitions.get(record.partition as usize).and_then(|p| self.records.get_mut(&p.topic))
         {
             *count += 1;
         }
-        if let Err(rejection) = taken {
-            self.reject(record.partition, record.offset, &rejection);
+        match events {
+            Ok(events) => {
+                self.ignored += u64::from(events.prediction.is_none() && events.label.is_none());
+                if let Err(rejection) = self.pipeline.take(record.partition, events, now) {
+                    self.reject(record.partition, record.offset, &rejection);
+                }
+            }
+            Err(rejection) => self.reject(record.partition, record.offset, rejection),
         }
     }
 
