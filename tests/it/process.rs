@@ -13,7 +13,7 @@ pub(crate) use crate::faults::webhook::{Hook, Hooks};
 use crate::servers::program;
 
 /// Longest wait for anything; only a failing test waits so long.
-const DEADLINE: Duration = Duration::from_secs(180);
+const DEADLINE: Duration = Duration::from_secs(90);
 /// How often a condition is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
