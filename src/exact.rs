@@ -121,20 +121,26 @@ impl ExactSum {
     }
 
     fn accumulate(&mut self, other: &ExactSum, sign: i64) {
-        match &other.0 {
-            Form::Narrow { place, count } => self.add_units(Units { place: *place, count: i128::from(sign) * count }),
-            Form::Wide(lanes) => self.widen(|sum| sum.add_sum(lanes, sign)),
+        match other.units() {
+            Ok(units) => self.add_units(Units { count: i128::from(sign) * units.count, ..units }),
+            Err(lanes) => self.widen(|sum| sum.add_sum(lanes, sign)),
+        }
+    }
+
+    /// The sum as units; as lanes if it does not fit.
+    #[inline]
+    fn units(&self) -> Result<Units, &Lanes> {
+        match &self.0 {
+            Form::Narrow { place, count } => Ok(Units { place: *place, count: *count }),
+            Form::Wide(lanes) => Err(lanes),
         }
     }
 
     #[inline]
     fn add_units(&mut self, units: Units) {
-        if let Form::Narrow { place, count } = self.0
-            && let Some(total) = (Units { place, count }).plus(units)
-        {
-            self.0 = total.into();
-        } else {
-            self.widen(|sum| sum.add_units(units));
+        match self.units().ok().and_then(|sum| sum.plus(units)) {
+            Some(total) => self.0 = total.into(),
+            None => self.widen(|sum| sum.add_units(units)),
         }
     }
 
@@ -149,9 +155,9 @@ impl ExactSum {
     }
 
     fn with_lanes<T>(&self, use_them: impl FnOnce(&Lanes) -> T) -> T {
-        match &self.0 {
-            Form::Narrow { place, count } => use_them(&wide(Units { place: *place, count: *count })),
-            Form::Wide(lanes) => use_them(lanes),
+        match self.units() {
+            Ok(units) => use_them(&wide(units)),
+            Err(lanes) => use_them(lanes),
         }
     }
 
@@ -162,11 +168,7 @@ impl ExactSum {
 
     /// The sum, rounded once: to the nearest `f64`, ties to even. Beyond the finite numbers it is ±`f64::MAX`.
     pub fn value(&self) -> f64 {
-        let narrow = match self.0 {
-            Form::Narrow { place, count } => Units { place, count }.value(),
-            Form::Wide(_) => None,
-        };
-        narrow.unwrap_or_else(|| self.with_lanes(Lanes::value))
+        self.units().ok().and_then(Units::value).unwrap_or_else(|| self.with_lanes(Lanes::value))
     }
 
     /// The sum as bytes; equal sums give equal bytes.
@@ -271,6 +273,16 @@ mod tests {
         check(&[-f64::MAX, -f64::MAX, 1.0], -f64::MAX);
         // Half a unit in the last place above the largest number would round to infinity.
         check(&[f64::MAX, 2f64.powi(970)], f64::MAX);
+    }
+
+    /// Doubling makes a sum wide faster than additions could.
+    #[test]
+    fn doubling_loses_nothing() {
+        let mut sum = sum_of(&[1.5, -0.1, 1e-300]);
+        for _ in 0..100 {
+            sum.add_sum(&sum.clone());
+        }
+        assert_eq!(sum.value(), 1.4 * 2f64.powi(100));
     }
 
     #[test]
