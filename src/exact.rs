@@ -38,17 +38,18 @@ impl From<Units> for Form {
     }
 }
 
-/// `count · 2^(place − 1074)`; `count` is never `i128::MIN`, so that it can be negated.
+/// A finite number taken apart, `count · 2^(place − 1074)`: once, to be added to many sums.
 #[derive(Clone, Copy, Debug)]
-struct Units {
+pub struct Number {
     place: u16,
-    count: i128,
+    count: i64,
 }
 
-impl Units {
-    /// A finite number; zero for what is not finite.
+impl Number {
+    /// `x`, which must be finite; anything else counts as zero.
     #[inline]
-    fn of(x: f64) -> Units {
+    pub fn of(x: f64) -> Number {
+        debug_assert!(x.is_finite(), "only finite numbers can be summed, not {x}");
         let exponent = x.to_bits() >> 52 & 0x7ff;
         let fraction = x.to_bits() & ((1 << 52) - 1);
         let mantissa = match exponent {
@@ -57,10 +58,25 @@ impl Units {
             0 => fraction,
             _ => fraction | 1 << 52,
         };
-        let count = if x.is_sign_negative() { -i128::from(mantissa) } else { i128::from(mantissa) };
-        Units { place: u16::try_from(exponent.saturating_sub(1)).unwrap_or(0), count }
+        let count = if x.is_sign_negative() { -mantissa.cast_signed() } else { mantissa.cast_signed() };
+        Number { place: u16::try_from(exponent.saturating_sub(1)).unwrap_or(0), count }
     }
+}
 
+/// `count · 2^(place − 1074)`; `count` is never `i128::MIN`, so that it can be negated.
+#[derive(Clone, Copy, Debug)]
+struct Units {
+    place: u16,
+    count: i128,
+}
+
+impl From<Number> for Units {
+    fn from(Number { place, count }: Number) -> Units {
+        Units { place, count: count.into() }
+    }
+}
+
+impl Units {
     /// The sum, if it fits.
     #[inline]
     fn plus(self, other: Units) -> Option<Units> {
@@ -70,16 +86,16 @@ impl Units {
         if self.count == 0 {
             return Some(other);
         }
-        let place = self.place.min(other.place);
-        let count = self.count_at(place)?.checked_add(other.count_at(place)?)?;
-        (count != i128::MIN).then_some(Units { place, count })
+        let (low, high) = if self.place <= other.place { (self, other) } else { (other, self) };
+        let count = low.count.checked_add(high.count_at(low.place)?)?;
+        (count != i128::MIN).then_some(Units { place: low.place, count })
     }
 
     /// The count with a lower place, if it fits.
     #[inline]
     fn count_at(self, place: u16) -> Option<i128> {
         let shift = u32::from(self.place - place);
-        let copies_of_sign = self.count.leading_zeros().max(self.count.leading_ones());
+        let copies_of_sign = (self.count ^ (self.count >> 127)).leading_zeros();
         (shift < copies_of_sign).then(|| self.count << shift)
     }
 
@@ -101,8 +117,22 @@ impl Default for ExactSum {
 impl ExactSum {
     /// Adds `x`, which must be finite; anything else is ignored.
     pub fn add(&mut self, x: f64) {
-        debug_assert!(x.is_finite(), "only finite numbers can be summed, not {x}");
-        self.add_units(Units::of(x));
+        self.add_number(Number::of(x));
+    }
+
+    /// Adds a number taken apart.
+    #[inline]
+    pub fn add_number(&mut self, number: Number) {
+        // The usual case, in a few steps: the number stands no lower than the sum, and not so high that it might not fit.
+        if let Form::Narrow { place, count } = &mut self.0
+            && let Some(shift @ 0..=64) = number.place.checked_sub(*place)
+            && let Some(total) = count.checked_add(i128::from(number.count) << shift)
+            && total != i128::MIN
+        {
+            *count = total;
+        } else {
+            self.add_units(number.into());
+        }
     }
 
     /// Takes `x` away again.
@@ -136,7 +166,6 @@ impl ExactSum {
         }
     }
 
-    #[inline]
     fn add_units(&mut self, units: Units) {
         match self.units().ok().and_then(|sum| sum.plus(units)) {
             Some(total) => self.0 = total.into(),

@@ -6,10 +6,9 @@
 use std::collections::BTreeMap;
 
 use hashbrown::HashMap;
-use smallvec::SmallVec;
 
 use crate::clock::Tick;
-use crate::exact::{ExactSum, Histogram};
+use crate::exact::{ExactSum, Histogram, Number};
 use crate::indicator::{Addition, Term};
 use crate::join::Outcome;
 use crate::series::SeriesId;
@@ -76,37 +75,32 @@ impl Cell {
         }
     }
 
-    fn apply(&mut self, addend: Addend, added: bool) {
+    fn apply(&mut self, addend: Addend) {
         match (self, addend) {
-            (_, Addend::Nothing) => {}
-            (Cell::Count(sum), Addend::One) => *sum += if added { 1 } else { -1 },
-            (Cell::Real(sum), Addend::Number(number)) if added => sum.add(number),
-            (Cell::Real(sum), Addend::Number(number)) => sum.subtract(number),
-            (Cell::Bins(bins), Addend::Bin(bin)) => bins.add_count(bin, if added { 1 } else { -1 }),
+            (Cell::Count(sum), Addend::Count(count)) => *sum += count,
+            (Cell::Real(sum), Addend::Real(number)) => sum.add_number(number),
+            (Cell::Bins(bins), Addend::Bin(bin, count)) => bins.add_count(bin, count),
             _ => debug_assert!(false, "an addend of another term"),
         }
     }
 }
 
 /// What one outcome adds to one term.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Addend {
-    Nothing,
-    One,
-    Number(f64),
-    Bin(u32),
+    Count(i64),
+    Real(Number),
+    Bin(u32, i64),
 }
 
 impl Addend {
-    fn of(term: &Term, outcome: &Outcome) -> Addend {
-        match term.of {
-            Addition::Count(takes_part) if takes_part(outcome) => Addend::One,
-            Addition::Count(_) => Addend::Nothing,
-            Addition::Real(number) => number(outcome).map_or(Addend::Nothing, Addend::Number),
-            Addition::Bin { of, .. } => {
-                of(outcome).and_then(|bin| u32::try_from(bin).ok()).map_or(Addend::Nothing, Addend::Bin)
-            }
-        }
+    /// `sign` is 1 if the outcome is added, -1 if it is taken back. `None` if it takes no part in the term.
+    fn of(term: &Term, outcome: &Outcome, sign: i32) -> Option<Addend> {
+        Some(match term.of {
+            Addition::Count(takes_part) => takes_part(outcome).then_some(Addend::Count(sign.into()))?,
+            Addition::Real(number) => Addend::Real(Number::of(f64::from(sign) * number(outcome)?)),
+            Addition::Bin { of, .. } => Addend::Bin(u32::try_from(of(outcome)?).ok()?, sign.into()),
+        })
     }
 }
 
@@ -117,20 +111,23 @@ pub type TickSums = Vec<Cell>;
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
     open: BTreeMap<Tick, HashMap<SeriesId, TickSums>>,
+    /// What an outcome adds, by term; reused from outcome to outcome.
+    addends: Vec<(usize, Addend)>,
 }
 
 impl Summary {
     /// Adds an outcome to its series in its tick, or takes it back.
     pub fn apply(&mut self, tick: Tick, series: &[SeriesId], terms: &[&Term], outcome: &Outcome, added: bool) {
-        let addends = terms.iter().map(|term| Addend::of(term, outcome)).enumerate();
+        let sign = if added { 1 } else { -1 };
         // Most terms are about labels, and most outcomes are predictions.
-        let addends: SmallVec<[(usize, Addend); 24]> =
-            addends.filter(|(_, addend)| !matches!(addend, Addend::Nothing)).collect();
+        let addends = terms.iter().enumerate().filter_map(|(at, term)| Some((at, Addend::of(term, outcome, sign)?)));
+        self.addends.clear();
+        self.addends.extend(addends);
         let open = self.open.entry(tick).or_default();
         for id in series {
             let sums = open.entry(*id).or_insert_with(|| terms.iter().map(|term| Cell::empty(term)).collect());
-            for (term, addend) in &addends {
-                sums[*term].apply(*addend, added);
+            for (term, addend) in &self.addends {
+                sums[*term].apply(*addend);
             }
         }
     }

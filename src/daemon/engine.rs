@@ -313,7 +313,7 @@ impl Engine {
             view: pipeline.view(super::status::MAX_SERIES),
             counts: pipeline.counts(),
             pending: pipeline.pending(),
-            records: self.parts.intake.records().clone(),
+            records: self.parts.intake.records(),
             ignored: self.parts.intake.ignored(),
             rejected: self.parts.intake.rejected().clone(),
             gaps: self.gaps.clone(),

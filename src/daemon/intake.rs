@@ -44,8 +44,8 @@ pub struct Intake {
     /// By partition number.
     partitions: Vec<Partition>,
     decoders: Vec<Json>,
-    /// By topic.
-    records: BTreeMap<String, u64>,
+    /// How many so far, by partition number.
+    records: Vec<u64>,
     /// Records of neither role.
     ignored: u64,
     rejected: RejectedByReason,
@@ -59,7 +59,7 @@ impl Intake {
             mapping,
             partitions: Vec::new(),
             decoders: Vec::new(),
-            records: BTreeMap::new(),
+            records: Vec::new(),
             ignored: 0,
             rejected: BTreeMap::new(),
         }
@@ -70,7 +70,7 @@ impl Intake {
         for partition in &partitions[self.partitions.len().min(partitions.len())..] {
             self.partitions.push(partition.clone());
             self.decoders.push(Json::new(&self.mapping, self.mapping.roles(&partition.topic)));
-            self.records.entry(partition.topic.clone()).or_default();
+            self.records.push(0);
         }
         self.pipeline.expect_partitions(self.partitions.len());
     }
@@ -88,8 +88,12 @@ impl Intake {
     }
 
     /// Records so far, by topic.
-    pub fn records(&self) -> &BTreeMap<String, u64> {
-        &self.records
+    pub fn records(&self) -> BTreeMap<String, u64> {
+        let mut records = BTreeMap::new();
+        for (partition, count) in self.partitions.iter().zip(&self.records) {
+            *records.entry(partition.topic.clone()).or_default() += count;
+        }
+        records
     }
 
     /// Records so far that are neither predictions nor labels: other things on a shared topic, or a `when` that does not
@@ -111,8 +115,8 @@ impl Intake {
     ) {
         let mut records = records.peekable();
         while records.peek().is_some() {
-            for decoded in self.decode(records.by_ref().take(DECODED_AT_ONCE)) {
-                each(self, &decoded);
+            for decoded in &self.decode(records.by_ref().take(DECODED_AT_ONCE)) {
+                each(self, decoded);
             }
         }
     }
@@ -131,8 +135,7 @@ impl Intake {
 
     /// Takes in one record.
     pub fn take_record(&mut self, Decoded { record, events }: &Decoded<'_>, now: Timestamp) {
-        if let Some(count) = self.partitions.get(record.partition as usize).and_then(|p| self.records.get_mut(&p.topic))
-        {
+        if let Some(count) = self.records.get_mut(record.partition as usize) {
             *count += 1;
         }
         match events {

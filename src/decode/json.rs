@@ -9,7 +9,7 @@ use self::pointer::{Slots, Trie};
 use self::value::{Found, invalid};
 use crate::clock::Timestamp;
 use crate::decode::{Decode, LabelFields, Mapping, Place, PredictionFields, Rejection, Roles, When};
-use crate::event::{Attributes, Events, Label, Prediction};
+use crate::event::{Attributes, Events, Label, Prediction, Scalar};
 use crate::source::Record;
 
 pub use self::pointer::parse_pointer;
@@ -159,21 +159,18 @@ struct Fields<'r, 'a> {
 }
 
 impl<'a> Fields<'_, 'a> {
-    fn find(&self, spot: Spot) -> Result<Found<'a>, &'static str> {
-        match spot {
-            Spot::Slot(slot) => Ok(self.slots.get(slot).cloned().unwrap_or(Found::Missing)),
-            Spot::Key => bytes_as_text(self.record.key),
-            Spot::Header(index) => bytes_as_text(self.record.headers.get(index)),
-            Spot::Timestamp => Ok(self.record.timestamp.map_or(Found::Missing, Found::Instant)),
-        }
-    }
-
-    fn get(&self, spot: Spot, field: &'static str) -> Result<Found<'a>, Rejection> {
-        self.find(spot).map_err(|problem| invalid(field, problem))
+    /// Reads what stands at a spot.
+    fn read<T>(&self, spot: Spot, read: impl FnOnce(&Found<'a>) -> T) -> Result<T, &'static str> {
+        Ok(match spot {
+            Spot::Slot(slot) => read(self.slots.get(slot).unwrap_or(&Found::Missing)),
+            Spot::Key => read(&bytes_as_text(self.record.key)?),
+            Spot::Header(index) => read(&bytes_as_text(self.record.headers.get(index))?),
+            Spot::Timestamp => read(&self.record.timestamp.map_or(Found::Missing, Found::Instant)),
+        })
     }
 
     fn is_present(&self, spot: Option<Spot>) -> bool {
-        spot.is_some_and(|spot| self.find(spot).map_or(true, |found| found.is_present()))
+        spot.is_some_and(|spot| self.read(spot, Found::is_present).unwrap_or(true))
     }
 
     /// Whether a filter passes as far as one can tell without the value.
@@ -182,12 +179,12 @@ impl<'a> Fields<'_, 'a> {
     }
 
     fn passes(&self, filter: &Filter) -> bool {
-        let text = self.find(filter.spot).and_then(Found::text);
+        let text = self.read(filter.spot, Found::text).flatten();
         text.is_ok_and(|text| text.as_deref() == Some(filter.equals.as_str()))
     }
 
     fn text(&self, spot: Spot, field: &'static str) -> Result<Cow<'a, str>, Rejection> {
-        let text = self.get(spot, field)?.text().map_err(|problem| invalid(field, problem))?;
+        let text = self.read(spot, Found::text).flatten().map_err(|problem| invalid(field, problem))?;
         let text = text.ok_or(Rejection::Missing(field))?;
         match text.len() {
             0 => Err(invalid(field, "is empty")),
@@ -197,18 +194,26 @@ impl<'a> Fields<'_, 'a> {
     }
 
     fn attribute(&self, spot: Spot) -> Option<Cow<'a, str>> {
-        let text = self.find(spot).and_then(Found::text).ok()??;
+        let text = self.read(spot, Found::text).flatten().ok()??;
         (text.len() <= self.max_text_bytes).then_some(text)
     }
 
     fn time(&self, spot: Spot) -> Result<Timestamp, Rejection> {
-        self.get(spot, "time")?.time()?.ok_or(Rejection::Missing("time"))
+        let time = self.read(spot, Found::time).map_err(|problem| invalid("time", problem))?;
+        time?.ok_or(Rejection::Missing("time"))
+    }
+
+    fn scalar(&self, spot: Spot, field: &'static str) -> Result<Option<Scalar<'a>>, Rejection> {
+        self.read(spot, |found| found.scalar(field)).map_err(|problem| invalid(field, problem))?
+    }
+
+    fn number(&self, spot: Spot, field: &'static str) -> Result<Option<f64>, Rejection> {
+        self.read(spot, |found| found.number(field)).map_err(|problem| invalid(field, problem))?
     }
 
     fn prediction(&self, spots: &PredictionSpots) -> Result<Prediction<'a>, Rejection> {
-        let get = |spot: Option<Spot>, field| spot.map_or(Ok(Found::Missing), |spot| self.get(spot, field));
-        let value = get(spots.value, "prediction")?.scalar("prediction")?;
-        let score = get(spots.score, "score")?.number("score")?;
+        let value = spots.value.map_or(Ok(None), |spot| self.scalar(spot, "prediction"))?;
+        let score = spots.score.map_or(Ok(None), |spot| self.number(spot, "score"))?;
         if value.is_none() && score.is_none() {
             return Err(Rejection::Missing(if spots.value.is_some() { "prediction" } else { "score" }));
         }
@@ -229,7 +234,7 @@ impl<'a> Fields<'_, 'a> {
             model: spots.model.map(|spot| self.text(spot, "model")).transpose()?,
             time: self.time(spots.time)?,
             recorded_at: self.record.timestamp,
-            value: self.get(spots.value, "label")?.scalar("label")?.ok_or(Rejection::Missing("label"))?,
+            value: self.scalar(spots.value, "label")?.ok_or(Rejection::Missing("label"))?,
         })
     }
 }

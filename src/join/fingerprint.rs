@@ -26,3 +26,17 @@ impl Fingerprinter {
         hasher.finish128().as_u128()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Snapshots hold fingerprints: they must stay what they are.
+    #[test]
+    fn fingerprints_stay_what_they_are() {
+        let fingerprinter = Fingerprinter::new(b"0123456789abcdef");
+        assert_eq!(fingerprinter.of(Some("eta"), "trip-1"), 0x7354_9965_2cde_e2d0_09d2_24b5_0fae_28a3);
+        assert_eq!(fingerprinter.of(None, "trip-1"), 0xaa27_67fd_8875_db54_64f8_07ae_89b3_c687);
+        assert_eq!(fingerprinter.of(Some("m"), &"x".repeat(300)), 0x7fa7_da8b_5c7f_0079_95e8_700e_1b30_a815);
+    }
+}

@@ -44,11 +44,11 @@ impl<'a> Found<'a> {
     /// # Errors
     ///
     /// What is wrong: an object, an array, or a number of which neighbours would give the same text.
-    pub(super) fn text(self) -> Result<Option<Cow<'a, str>>, &'static str> {
+    pub(super) fn text(&self) -> Result<Option<Cow<'a, str>>, &'static str> {
         Ok(Some(match self {
             Found::Missing | Found::Null => return Ok(None),
-            Found::Text(text) => text,
-            Found::Boolean(value) => Cow::Borrowed(if value { "true" } else { "false" }),
+            Found::Text(text) => text.clone(),
+            Found::Boolean(value) => Cow::Borrowed(if *value { "true" } else { "false" }),
             Found::Integer(number) => Cow::Owned(number.to_string()),
             Found::Float(number) if number.abs() < INEXACT => Cow::Owned(number.to_string()),
             Found::Float(_) => return Err("is a number of more than 64 bits, which must be written as a text"),
@@ -62,11 +62,11 @@ impl<'a> Found<'a> {
     /// # Errors
     ///
     /// A rejection that names `field`.
-    pub(super) fn number(self, field: &'static str) -> Result<Option<f64>, Rejection> {
+    pub(super) fn number(&self, field: &'static str) -> Result<Option<f64>, Rejection> {
         let number = match self {
             Found::Missing | Found::Null => return Ok(None),
-            Found::Integer(number) => nearest(number),
-            Found::Float(number) => number,
+            Found::Integer(number) => nearest(*number),
+            Found::Float(number) => *number,
             Found::Text(text) => text.trim().parse().map_err(|_| invalid(field, "is a text that is no number"))?,
             Found::Boolean(_) | Found::Instant(_) | Found::Compound => return Err(invalid(field, "is no number")),
         };
@@ -78,13 +78,13 @@ impl<'a> Found<'a> {
     /// # Errors
     ///
     /// A rejection that names `field`.
-    pub(super) fn scalar(self, field: &'static str) -> Result<Option<Scalar<'a>>, Rejection> {
+    pub(super) fn scalar(&self, field: &'static str) -> Result<Option<Scalar<'a>>, Rejection> {
         Ok(Some(match self {
             Found::Missing | Found::Null => return Ok(None),
-            Found::Boolean(value) => Scalar::Boolean(value),
-            Found::Integer(number) => Scalar::Number(nearest(number)),
-            Found::Float(number) => Scalar::Number(number),
-            Found::Text(text) => Scalar::Text(text),
+            Found::Boolean(value) => Scalar::Boolean(*value),
+            Found::Integer(number) => Scalar::Number(nearest(*number)),
+            Found::Float(number) => Scalar::Number(*number),
+            Found::Text(text) => Scalar::Text(text.clone()),
             Found::Instant(at) => Scalar::Text(Cow::Owned(at.to_string())),
             Found::Compound => return Err(invalid(field, "is an object or an array, not a number, text or boolean")),
         }))
@@ -96,8 +96,8 @@ impl<'a> Found<'a> {
     /// # Errors
     ///
     /// If it is none of these or not between the years 1970 and 9999.
-    pub(super) fn time(self) -> Result<Option<Timestamp>, Rejection> {
-        let at = match &self {
+    pub(super) fn time(&self) -> Result<Option<Timestamp>, Rejection> {
+        let at = match self {
             Found::Missing | Found::Null => return Ok(None),
             Found::Instant(at) => Some(*at),
             Found::Integer(number) => whole_epoch(*number),
@@ -202,7 +202,7 @@ mod tests {
             text("0000-01-01T00:00:00Z"),
             text("99999999999999999999999"),
         ] {
-            assert!(found.clone().time().is_err(), "{found:?}");
+            assert!(found.time().is_err(), "{found:?}");
         }
     }
 
