@@ -101,6 +101,9 @@ impl Units {
 
     /// The nearest `f64`; `None` where it may be subnormal or infinite.
     fn value(self) -> Option<f64> {
+        if self.count == 0 {
+            return Some(0.0);
+        }
         // The conversion rounds, to nearest and ties to even; the power of two is exact, and so is the product.
         let is_normal = (52..1_900).contains(&self.place);
         #[expect(clippy::cast_precision_loss, reason = "the one rounding that is meant")]

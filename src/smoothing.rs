@@ -68,6 +68,24 @@ impl Smoothing {
     }
 }
 
+/// What is left of a sum after a gap, of which the last is remembered: most series of a tick have the same.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Fading {
+    last: Option<(Duration, Tick)>,
+    kept: f64,
+}
+
+impl Fading {
+    /// `2^-(half-lives in so many ticks)`.
+    fn over(&mut self, ticks: Tick, half_life: Duration, grid: TickGrid) -> f64 {
+        if self.last != Some((half_life, ticks)) {
+            self.last = Some((half_life, ticks));
+            self.kept = libm::exp2(-(ticks as f64 * Smoothing::half_lives_a_tick(half_life, grid)));
+        }
+        self.kept
+    }
+}
+
 /// The smoothed sums of one indicator in one series. There may be a million of them, so that most lie in one piece.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Smoothed {
@@ -86,8 +104,16 @@ pub struct Smoothed {
 impl Smoothed {
     /// Folds the sums of a sealed tick, one cell a term, the first being the count of samples.
     ///
-    /// Ticks without a sample are not folded. Precondition: `tick` is later than every tick folded before.
-    pub fn fold(&mut self, smoothing: Smoothing, grid: TickGrid, tick: Tick, terms: &[&Term], sums: &[&Cell]) {
+    /// Ticks without a sample are not folded. `fading` serves all of one grid. Precondition: `tick` is later than every tick folded before.
+    pub fn fold(
+        &mut self,
+        smoothing: Smoothing,
+        grid: TickGrid,
+        tick: Tick,
+        terms: &[&Term],
+        sums: &[&Cell],
+        fading: &mut Fading,
+    ) {
         let Some(Cell::Count(samples)) = sums.first() else { return };
         if *samples <= 0 {
             return;
@@ -95,7 +121,7 @@ impl Smoothed {
         let n = *samples as f64;
         match smoothing {
             Smoothing::HalfLife(half_life) => {
-                let kept = self.kept(Smoothing::half_lives_a_tick(half_life, grid), tick);
+                let kept = self.span.map_or(0.0, |(_, last)| fading.over(tick - last, half_life, grid));
                 self.step(kept, 1.0, n, terms, sums);
             }
             Smoothing::Alpha { keep, seed_first } => {
@@ -116,11 +142,6 @@ impl Smoothed {
             }
         }
         self.span = Some((self.span.map_or(tick, |(first, _)| first), tick));
-    }
-
-    /// `2^-(half-lives since the last fold)`.
-    fn kept(&self, half_lives_a_tick: f64, tick: Tick) -> f64 {
-        self.span.map_or(0.0, |(_, last)| libm::exp2(-((tick - last) as f64 * half_lives_a_tick)))
     }
 
     fn step(&mut self, kept: f64, weight: f64, samples: f64, terms: &[&Term], sums: &[&Cell]) {

@@ -132,9 +132,15 @@ impl Summary {
         }
     }
 
-    /// Closes a tick and gives its sums.
-    pub fn close(&mut self, tick: Tick) -> HashMap<SeriesId, TickSums> {
-        self.open.remove(&tick).unwrap_or_default()
+    /// Closes a tick and gives its sums, in the order of their series: so they lie in memory, and with many series it is
+    /// much faster to go through them.
+    ///
+    /// What corrections have emptied is left out: whether it was ever there depends on the order of arrival.
+    pub fn close(&mut self, tick: Tick) -> Vec<(SeriesId, TickSums)> {
+        let mut sums: Vec<(SeriesId, TickSums)> = self.open.remove(&tick).unwrap_or_default().into_iter().collect();
+        sums.sort_unstable_by_key(|(series, _)| *series);
+        sums.retain(|(_, sums)| sums.iter().any(Cell::has_samples));
+        sums
     }
 
     /// The sums of all open ticks, in order of time; what a checkpoint keeps.

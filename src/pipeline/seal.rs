@@ -1,13 +1,16 @@
 //! The seal of a tick: its sums enter the smoothing, then the rules are judged.
 
+use std::collections::BTreeMap;
+
+use smallvec::SmallVec;
+
 use super::Pipeline;
+use super::spec::Spec;
 use crate::alert::Transition;
 use crate::clock::{Tick, Timestamp};
 use crate::series::SeriesId;
-use crate::smoothing::Smoothed;
+use crate::smoothing::{Fading, Smoothed};
 use crate::summary::{Cell, TickSums};
-use hashbrown::HashMap;
-use smallvec::SmallVec;
 
 /// Most ticks that are sealed at once: months without data must not keep the caller from anything else.
 const TICKS_AT_ONCE: Tick = 2_000;
@@ -56,13 +59,12 @@ impl Pipeline {
     fn seal(&mut self, tick: Tick, transitions: &mut Vec<Transition>) {
         self.seal_join(tick);
         self.apply_changes();
-        let closed = self.summary.close(tick);
-        // In the order in which they lie in memory: with many series that halves the time.
-        let mut sums: Vec<(SeriesId, TickSums)> = self.admitted(closed).into_iter().collect();
-        sums.sort_unstable_by_key(|(series, _)| *series);
+        let mut sums = self.summary.close(tick);
+        self.admit(&mut sums);
         self.grow();
+        let mut fading = Fading::default();
         for (series, sums) in sums {
-            self.fold(tick, series, &sums);
+            self.fold(tick, series, &sums, &mut fading);
         }
         self.leave_windows(tick);
         self.watch_newcomers(tick);
@@ -77,27 +79,26 @@ impl Pipeline {
         join.seal(tick, end, &known, changes);
     }
 
-    /// Decides by name which series come to life, and folds the rest into `other`.
-    ///
-    /// What corrections have emptied is left out: whether it was ever there depends on the order of arrival.
-    fn admitted(&mut self, mut closed: HashMap<SeriesId, TickSums>) -> HashMap<SeriesId, TickSums> {
-        closed.retain(|_, sums| sums.iter().any(Cell::has_samples));
+    /// Decides by name which series come to life, and puts the rest into `other`.
+    fn admit(&mut self, sums: &mut Vec<(SeriesId, TickSums)>) {
         let mut fresh: Vec<SeriesId> =
-            closed.keys().copied().filter(|series| !self.registry.series(*series).admitted).collect();
+            sums.iter().map(|(series, _)| *series).filter(|series| !self.registry.series(*series).admitted).collect();
         fresh.sort_by(|a, b| self.name(*a).cmp(&self.name(*b)));
+        let mut others: BTreeMap<SeriesId, TickSums> = BTreeMap::new();
         for series in fresh {
             let limit = self.section_of(series).map_or(0, |spec| spec.model.max_segment_values);
             let target = self.registry.admit(series, limit);
             if target == series {
                 continue;
             }
-            let Some(cells) = closed.remove(&series) else { continue };
-            match closed.get_mut(&target) {
+            let Some(cells) = sums_of(sums, series).map(std::mem::take) else { continue };
+            match sums_of(sums, target).or(others.get_mut(&target)) {
                 Some(sums) => sums.iter_mut().zip(&cells).for_each(|(sum, more)| sum.add(more)),
-                None => drop(closed.insert(target, cells)),
+                None => drop(others.insert(target, cells)),
             }
         }
-        closed
+        sums.retain(|(_, cells)| !cells.is_empty());
+        sums.extend(others);
     }
 
     /// Gives every series a place for its smoothed sums.
@@ -109,7 +110,7 @@ impl Pipeline {
         self.last_predicted.resize(self.smoothed.len(), None);
     }
 
-    fn fold(&mut self, tick: Tick, series: SeriesId, sums: &TickSums) {
+    fn fold(&mut self, tick: Tick, series: SeriesId, sums: &TickSums, fading: &mut Fading) {
         let model = self.registry.series(series).model;
         let Some(spec) = self.spec_of[model as usize].map(|spec| &self.specs[spec]) else { return };
         if matches!(sums.first(), Some(Cell::Count(predicted)) if *predicted > 0) {
@@ -117,11 +118,14 @@ impl Pipeline {
         }
         for (track, smoothed) in spec.tracks.iter().zip(&mut self.smoothed[series as usize]) {
             let cells: SmallVec<[&Cell; 8]> = track.cells.iter().map(|index| &sums[*index]).collect();
-            smoothed.fold(track.smoothing, self.grid, tick, track.indicator.terms(), &cells);
+            smoothed.fold(track.smoothing, self.grid, tick, track.indicator.terms(), &cells, fading);
         }
     }
 
     fn leave_windows(&mut self, tick: Tick) {
+        if !self.specs.iter().any(Spec::has_windows) {
+            return;
+        }
         for (series, tracks) in self.smoothed.iter_mut().enumerate() {
             let model = self.registry.all()[series].model;
             let Some(spec) = self.spec_of[model as usize].map(|spec| &self.specs[spec]) else { continue };
@@ -133,4 +137,10 @@ impl Pipeline {
             }
         }
     }
+}
+
+/// The sums of a series, among those in the order of their series.
+fn sums_of(sums: &mut [(SeriesId, TickSums)], series: SeriesId) -> Option<&mut TickSums> {
+    let at = sums.binary_search_by_key(&series, |(other, _)| *other).ok()?;
+    Some(&mut sums[at].1)
 }
