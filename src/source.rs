@@ -61,11 +61,6 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// An empty one, with room for so many records and bytes: growing to them would copy everything several times.
-    pub fn with_capacity(records: usize, bytes: usize) -> Batch {
-        Batch { bytes: Vec::with_capacity(bytes), entries: Vec::with_capacity(records), headers: Vec::new() }
-    }
-
     /// Appends a copy of a record; `headers` in the order of the mapping.
     pub fn push<'h>(
         &mut self,

@@ -49,8 +49,6 @@ pub struct Kafka {
     watch: Watch,
     /// Partitions that a topic has got since, not yet read.
     grown: Vec<Partition>,
-    /// Records and bytes of the last batch: the next is likely to be as large.
-    last_batch: (usize, usize),
     /// A position was out of range and is not yet mended.
     lost: bool,
     ranged: bool,
@@ -306,14 +304,12 @@ impl Source for Kafka {
 
     fn poll(&mut self, wait: Duration) -> Result<Polled, Error> {
         let (deadline, gaps) = (Instant::now() + wait, self.gaps.len());
-        let (records, bytes) = self.last_batch;
-        let mut polled = Polled { batch: Batch::with_capacity(records, bytes), ..Polled::default() };
+        let mut polled = Polled::default();
         let finished: Vec<bool> = self.positions.iter().map(Position::is_finished).collect();
         let is_over = self.ranged && finished.iter().all(|finished| *finished);
         if !is_over && let Err(error) = self.fill(&mut polled.batch, deadline) {
             self.cope_with(&error)?;
         }
-        self.last_batch = (polled.batch.len(), polled.batch.bytes());
         self.check()?;
         if !self.ranged && !self.grown.is_empty() {
             self.extend()?;

@@ -64,7 +64,6 @@ impl Kafka {
             gaps: Vec::new(),
             faults: Vec::new(),
             grown: Vec::new(),
-            last_batch: (0, 0),
             lost: false,
             ranged,
         };
