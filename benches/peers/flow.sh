@@ -50,8 +50,9 @@ start() {
   sink=127.0.0.1:$(free_port) address=127.0.0.1:$(free_port)
   python3 "$peers/sink.py" "$sink" "$work/mails" &
   children+=($!)
-  mkdir -p "$work/state"
-  sed -e "s|@BROKERS@|$MODELWATCH_TEST_KAFKA|" -e "s|@SINK@|$sink|" -e "s|@STATE@|$work/state|" \
+  local state=${STATE:-$work/state}
+  mkdir -p "$state"
+  sed -e "s|@BROKERS@|$MODELWATCH_TEST_KAFKA|" -e "s|@SINK@|$sink|" -e "s|@STATE@|$state|" \
     -e "s|@ADDRESS@|$address|" "$peers/flow.toml" >"$work/flow.toml"
   "$root/target/release/modelwatch" run "$work/flow.toml" 2>"$work/daemon.log" &
   daemon=$!

@@ -26,7 +26,7 @@ def main(acknowledged, mails):
     """Prints the table."""
     acks = sorted((int(second), int(at)) for second, at in read(acknowledged))
     seconds = [second for second, _ in acks]
-    since_ack, since_end, others = [], [], 0
+    since_ack, since_end, run_seconds, others = [], [], [], 0
     for at, tick_end, state in read(mails):
         # A flow that skipped a second sealed its tick with the first record beyond the next one.
         index = bisect.bisect_left(seconds, int(tick_end)) if tick_end != "-" else len(acks)
@@ -36,12 +36,15 @@ def main(acknowledged, mails):
         if int(tick_end) < seconds[0] + WARM_UP_MICROS:
             continue
         since_ack.append(int(at) - acks[index][1])
+        run_seconds.append((int(tick_end) - seconds[0]) // 1_000_000)
         since_end.append(int(at) - int(tick_end))
     if not since_ack:
         sys.exit("no mail came")
     print(f"{'ms':42} {'median':>8} {'99 %':>8} {'max':>8} {'mails':>6}")
     show("from the record that seals to the mail", since_ack)
     show("from the end of the tick to the mail", since_end)
+    slowest = sorted(zip(since_ack, run_seconds, strict=True), reverse=True)[:5]
+    print("slowest:", ", ".join(f"{micros / 1_000:.1f} ms in second {second}" for micros, second in slowest))
     if others:
         print(f"{others} other mails, or of ticks that the flow did not seal")
 
