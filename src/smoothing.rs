@@ -68,6 +68,11 @@ impl Smoothing {
     }
 }
 
+/// `2^-(half-lives in so many ticks)`.
+fn left_after(ticks: Tick, half_lives_a_tick: f64) -> f64 {
+    libm::exp2(-(ticks as f64 * half_lives_a_tick))
+}
+
 /// What is left of a sum after a gap, of which the last is remembered: most series of a tick have the same.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Fading {
@@ -76,11 +81,11 @@ pub struct Fading {
 }
 
 impl Fading {
-    /// `2^-(half-lives in so many ticks)`.
+    /// What is left after so many ticks.
     fn over(&mut self, ticks: Tick, half_life: Duration, grid: TickGrid) -> f64 {
         if self.last != Some((half_life, ticks)) {
             self.last = Some((half_life, ticks));
-            self.kept = libm::exp2(-(ticks as f64 * Smoothing::half_lives_a_tick(half_life, grid)));
+            self.kept = left_after(ticks, Smoothing::half_lives_a_tick(half_life, grid));
         }
         self.kept
     }
@@ -104,7 +109,8 @@ pub struct Smoothed {
 impl Smoothed {
     /// Folds the sums of a sealed tick, one cell a term, the first being the count of samples.
     ///
-    /// Ticks without a sample are not folded. `fading` serves all of one grid. Precondition: `tick` is later than every tick folded before.
+    /// Ticks without a sample are not folded. `fading` serves all of one grid. Precondition: `tick` is later than every
+    /// tick folded before.
     pub fn fold(
         &mut self,
         smoothing: Smoothing,
@@ -186,7 +192,7 @@ impl Smoothed {
         let seconds = match smoothing {
             Smoothing::HalfLife(half_life) => {
                 let rate = Smoothing::half_lives_a_tick(half_life, grid);
-                let faded = libm::exp2(-((tick - last) as f64 * rate));
+                let faded = left_after(tick - last, rate);
                 if faded == 0.0 {
                     return None;
                 }
